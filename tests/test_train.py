@@ -1,0 +1,9 @@
+import xpnet
+
+
+def test_one_epoch_on_mnist_learns():
+    train, test = xpnet.mnist()
+    network = xpnet.mlp(784, 32, 10)
+    for _report, theta in xpnet.fit(network, train, epochs=1):
+        pass
+    assert xpnet.evaluate(network, theta, test).accuracy > 0.9

@@ -1,0 +1,75 @@
+"""A backend: one Array API namespace on one device, and how a step runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..ops import Ops
+from ..types import Array, Namespace
+
+__all__ = ["Backend"]
+
+State = TypeVar("State")
+Data = TypeVar("Data")
+StepFunction = Callable[[State, Data], State]
+
+
+class Backend:
+    """The plain backend: arrays of ``xp`` on ``device``, the reference Ops, a for-loop.
+
+    Vendors subclass it. ``name`` and ``device_name`` are what the user reads; ``version`` is
+    that of the library behind.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        xp: Namespace,
+        *,
+        device: object = None,
+        device_name: str = "cpu",
+        version: str,
+    ) -> None:
+        self.name = name
+        self.xp = xp
+        self.device = device
+        self.device_name = device_name
+        self.version = version
+
+    def ops(self) -> Ops:
+        """The fastest primitives this backend has; each call allocates its results."""
+        return self.reference_ops()
+
+    def reference_ops(self) -> Ops:
+        """The plain Array API primitives."""
+        return Ops(self.xp, self.device)
+
+    def asarray(self, host: np.ndarray[Any, Any]) -> Array:
+        """A copy of ``host`` on the device, with the same dtype."""
+        return self.xp.asarray(host, device=self.device, copy=True)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """A copy of ``array`` on the host. Waits for the device."""
+        return np.array(array)  # sync: this is the one way back to the host
+
+    def compile(
+        self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False
+    ) -> StepFunction[State, Data]:
+        """The step that ``build`` makes of the primitives, made fast where the backend can.
+
+        The state given to the step is donated. Arrays the step returns may be overwritten by
+        the next call.
+        """
+        return build(self.reference_ops() if reference else self.ops())
+
+    def loop(self, step: StepFunction[State, Data], state: State, data: Data, n: int) -> State:
+        """``n`` steps; returns without waiting for the device."""
+        for _ in range(n):
+            state = step(state, data)
+        return state
+
+    def synchronize(self, state: object) -> None:
+        """Wait until everything that ``state`` depends on is computed."""

@@ -1,0 +1,118 @@
+"""What commands share: options, their types, and JSON lines on stdout."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from ..backends import BACKENDS
+from ..errors import UsageError, check_choice
+
+__all__ = ["Name", "Names", "Widths", "common", "debugging", "emit", "where"]
+
+Command = Callable[..., Any]
+
+
+class Name(click.ParamType[Any]):
+    """One of the names of a table; another one is answered with the near match."""
+
+    name = "name"
+
+    def __init__(self, what: str, known: Iterable[str]) -> None:
+        self.what = what
+        self.known = list(known)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "|".join(self.known)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        try:
+            return check_choice(self.what, value, self.known)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Names(Name):
+    """One such name, or several with commas between them."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        return tuple(super(Names, self).convert(name.strip(), param, ctx) for name in names)
+
+
+class Widths(click.ParamType[Any]):
+    """Whole numbers with commas between them, or ``none``."""
+
+    name = "widths"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        if value.strip() in ("", "none"):
+            return ()
+        try:
+            return tuple(int(width) for width in value.split(","))
+        except ValueError:
+            self.fail(
+                f"{value!r}: widths are whole numbers with commas between them: 256,128", param, ctx
+            )
+
+
+def common(command: Command) -> Command:
+    """The options every command has."""
+    debug = click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=remember_debug,
+        is_eager=True,
+        help="Show the traceback of an error.",
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON lines only.")
+    return as_json(debug(command))
+
+
+def where(command: Command) -> Command:
+    """The options that say where the arrays live."""
+    backend = click.option(
+        "--backend",
+        type=Name("backend", ["auto", *BACKENDS]),
+        default="auto",
+        show_default=True,
+        envvar="XPNET_BACKEND",
+        show_envvar=True,
+        help="Array library to compute with.",
+    )
+    device = click.option(
+        "--device", envvar="XPNET_DEVICE", show_envvar=True, help="Device of the backend."
+    )
+    threads = click.option(
+        "--threads", type=int, help="Threads of a matrix product on the CPU.  [default: all cores]"
+    )
+    return backend(device(threads(command)))
+
+
+_debugging: list[bool] = []
+
+
+def remember_debug(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        _debugging.append(True)
+
+
+def debugging() -> bool:
+    """Whether ``--debug`` was given."""
+    return bool(_debugging)
+
+
+def emit(**event: Any) -> None:
+    """Print one JSON line at once; a number that is not finite becomes null."""
+    print(json.dumps({key: finite(value) for key, value in event.items()}), flush=True)
+
+
+def finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,77 @@
+"""When ``xpnet train`` writes a checkpoint, and what it resumes from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..backends import Backend
+from ..checkpoint import Checkpoint, Model, load_checkpoint, save_checkpoint
+from ..errors import UsageError, check_positive
+from ..files import check_writable, remove_leftovers
+from ..spec import Spec
+from ..state import Run, to_host
+
+__all__ = ["Saver"]
+
+
+class Saver:
+    """Writes checkpoints to ``path``, if there is one; ``start`` is the Run to go on from, or None.
+
+    ``remarks`` are what the user should know about the start.
+    """
+
+    def __init__(
+        self, path: Path | None, every: float, config: Spec, machine: Spec, *, resume: bool
+    ) -> None:
+        self.path = path
+        self.every = check_positive("--checkpoint-every", every)
+        self.machine = machine
+        self.remarks: list[str] = []
+        self.start: Run | None = None
+        self.written = time.monotonic()
+        if path is None:
+            if resume:
+                raise UsageError("--resume needs --checkpoint FILE: which one to go on from")
+            return
+        check_writable(path)
+        remove_leftovers(path)
+        if resume and path.exists():
+            self.start = self.read(path, config)
+        elif path.exists():
+            self.remarks.append(f"starting anew: {path} will be replaced (--resume would go on)")
+
+    def read(self, path: Path, config: Spec) -> Run:
+        """The Run in a checkpoint; UsageError where it was made with other options."""
+        checkpoint = load_checkpoint(path)
+        for name, here, there in differences(config, checkpoint.model.config):
+            raise UsageError(
+                f"{path} was made with other options: {name} is {there} there and {here} here; "
+                "repeat the options of the first run, or start anew without --resume"
+            )
+        for name, here, there in differences(self.machine, checkpoint.machine):
+            self.remarks.append(
+                f"note: {name} was {there} and is {here}: the last bits of the weights may differ"
+            )
+        return checkpoint.run
+
+    def due(self, run: Run) -> bool:
+        """Whether it is time: after every epoch, and ``every`` seconds."""
+        return run.step == 0 or time.monotonic() - self.written >= self.every
+
+    def save(self, backend: Backend, run: Run, model: Model) -> None:
+        """Write a checkpoint, if there is a path."""
+        if self.path is not None:
+            save_checkpoint(self.path, Checkpoint(model, to_host(backend, run), self.machine))
+            self.written = time.monotonic()
+
+
+def differences(here: Any, there: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The entries of two nested JSON values that differ, with their dotted names."""
+    if isinstance(here, dict) and isinstance(there, dict):
+        for key in {**here, **there}:
+            yield from differences(here.get(key), there.get(key), f"{name}.{key}".strip("."))
+    elif here != there:
+        yield name, here, there

@@ -1,0 +1,108 @@
+"""A Dataset: samples, targets and weights, on the host or on a device.
+
+Pixels that come as uint8 stay uint8; ``scale`` says what a batch is multiplied by when
+``Ops.gather`` has cast it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError, UsageError, check_fraction, check_positive
+from .random import check_seed, split_order
+from .types import Array, Loss
+
+__all__ = ["Dataset"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """``X`` (n, n_in) of any real dtype, ``y`` (n,) or (n, k), ``weight`` (n,) >= 0 or None.
+
+    ``y`` holds labels (an integer dtype) or real targets, as the loss wants. A network sees
+    ``scale * X``.
+    """
+
+    X: Array
+    y: Array
+    weight: Array | None = None
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("the scale of a dataset", self.scale)
+        for name in ("X", "y", "weight"):
+            array = getattr(self, name)
+            if array is None:
+                continue
+            if not hasattr(array, "shape"):
+                raise DataError(f"{name} must be an array, not a {type(array).__name__}")
+            if len(array.shape) == 0 or array.shape[0] != self.n:
+                raise DataError(f"{name} has shape {array.shape}, but X has {self.n} samples")
+        if len(self.X.shape) != 2:
+            raise DataError(
+                f"X must have one row a sample and one column a feature, not {self.X.shape}"
+            )
+        if self.n == 0:
+            raise DataError("the dataset is empty: there is no sample in X")
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return int(self.X.shape[0]) if self.X.shape else 0
+
+    def check(self, n_in: int, n_out: int, loss: Loss) -> Dataset:
+        """Return self if a network with these widths can be trained on it (NumPy arrays only).
+
+        Raises DataError where shapes differ, a value is not finite or a target does not fit the
+        loss.
+        """
+        if self.X.shape[1] != n_in:
+            raise DataError(f"X has {self.X.shape[1]} columns, but the network takes {n_in} inputs")
+        if self.X.dtype.kind not in "uifb":
+            raise DataError(f"X must hold real numbers, not {self.X.dtype}")
+        if self.X.dtype.kind == "f" and not np.isfinite(self.X).all():
+            row = int(np.flatnonzero(~np.isfinite(self.X).all(axis=1))[0])
+            raise DataError(f"X must be finite: there is a NaN or an infinity in row {row}")
+        if self.y.dtype.kind not in "uifb":
+            raise DataError(f"y must hold labels or real numbers, not {self.y.dtype}")
+        loss.check_target(n_out, self.y)
+        if self.weight is not None:
+            w = self.weight
+            if w.ndim != 1 or not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
+                raise DataError("weights must be (n,), finite, not negative and not all 0")
+        return self
+
+    def rows(self, index: Any) -> Dataset:
+        """The part with these rows (NumPy arrays only): an index array or a slice."""
+        weight = None if self.weight is None else self.weight[index]
+        return dataclasses.replace(self, X=self.X[index], y=self.y[index], weight=weight)
+
+    def split(self, fraction: float = 0.1, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Deal the samples at random into two parts; the second gets ``fraction`` of them.
+
+        Which sample goes where depends on ``seed`` and the number of samples alone.
+        """
+        check_fraction("the fraction to split off", fraction)
+        order = split_order(check_seed(seed), self.n)
+        cut = self.n - round(self.n * fraction)
+        if not 0 < cut < self.n:
+            raise UsageError(
+                f"cannot split {fraction:g} off {self.n} samples: one of the parts would be empty"
+            )
+        return self.rows(np.sort(order[:cut])), self.rows(np.sort(order[cut:]))
+
+    def to(self, place: Callable[[Array], Array], dtype: str) -> Dataset:
+        """A copy for training with ``dtype``, its arrays moved by ``place``.
+
+        Labels become int32; real targets and weights ``dtype``; X stays as it is, but
+        float64 becomes ``dtype``.
+        """
+        X = self.X.astype(dtype, copy=False) if self.X.dtype.kind == "f" else self.X
+        X = X.astype(np.uint8) if X.dtype.kind == "b" else X
+        y = self.y.astype(dtype if self.y.dtype.kind == "f" else np.int32, copy=False)
+        weight = None if self.weight is None else place(self.weight.astype(dtype))
+        return dataclasses.replace(self, X=place(X), y=place(y), weight=weight)

@@ -1,0 +1,98 @@
+"""What a trained network says: predictions, its loss and accuracy on a dataset, gradients."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import backends
+from .backends import Backend
+from .data import Dataset
+from .losses import SoftmaxCrossEntropy
+from .network import Network
+from .ops import Ops
+from .types import Array, Loss
+
+__all__ = ["Evaluation", "evaluate", "evaluate_on_device", "gradients", "predict"]
+
+BATCH = 1000
+
+
+class Evaluation(NamedTuple):
+    """Mean loss over ``n`` samples, and the share classified rightly (None for regression)."""
+
+    loss: float
+    accuracy: float | None
+    n: int
+
+
+def evaluate(
+    network: Network, theta: Array, dataset: Dataset, loss: Loss | None = None
+) -> Evaluation:
+    """Loss and accuracy on a dataset on the host; it runs where ``theta`` lives.
+
+    The default loss is softmax cross-entropy. Raises DataError where the data do not fit.
+    """
+    loss = loss or SoftmaxCrossEntropy()
+    backend = backends.of(theta)
+    dataset = dataset.check(network.n_in, network.n_out, loss)
+    placed = dataset.to(backend.asarray, str(theta.dtype).rpartition(".")[2])
+    return evaluate_on_device(backend, backend.ops(), network, theta, placed, loss)
+
+
+def evaluate_on_device(
+    backend: Backend, ops: Ops, network: Network, theta: Array, dataset: Dataset, loss: Loss
+) -> Evaluation:
+    """``evaluate`` for a dataset that is on the device already."""
+    loss_sum, n_correct, weight_sum = 0.0, 0, float(dataset.n)
+    for start in range(0, dataset.n, BATCH):
+        index = ops.rows(start, min(BATCH, dataset.n - start))
+        x = ops.gather(dataset.X, index, dataset.scale, theta.dtype)
+        out, _ = network.forward(ops, theta, x)
+        weight = None if dataset.weight is None else ops.take(dataset.weight, index)
+        result = loss(ops, out, ops.take(dataset.y, index), weight, 1.0)
+        loss_sum = loss_sum + result.loss_sum
+        if result.n_correct is not None:
+            n_correct = n_correct + result.n_correct
+    if dataset.weight is not None:
+        weight_sum = backend.to_numpy(ops.xp.sum(dataset.weight)).item()
+    mean = backend.to_numpy(loss_sum).item() / weight_sum  # sync: the figures are wanted
+    if not loss.classifies:
+        return Evaluation(mean, None, dataset.n)
+    return Evaluation(mean, backend.to_numpy(n_correct).item() / dataset.n, dataset.n)
+
+
+def predict(network: Network, theta: Array, X: Array, scale: float = 1.0) -> Array:
+    """The network's output (m, n_out) for ``scale * X``, as array of theta's kind and dtype.
+
+    Logits, where the network was trained with a cross-entropy.
+    """
+    backend = backends.of(theta)
+    ops = backend.ops()
+    X = backend.asarray(X) if isinstance(X, np.ndarray) else X
+    outputs = []
+    for start in range(0, X.shape[0], BATCH):
+        index = ops.rows(start, min(BATCH, X.shape[0] - start))
+        x = ops.gather(X, index, scale, theta.dtype)
+        outputs.append(network.forward(ops, theta, x)[0])
+    return backend.xp.concat(outputs, axis=0)
+
+
+def gradients(
+    network: Network,
+    theta: Array,
+    x: Array,
+    target: Array,
+    loss: Loss | None = None,
+    weight: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """The mean loss (0-d) of a batch, dLoss/dtheta (n_theta,) and dLoss/dx (m, n_in).
+
+    ``x`` (m, n_in) has theta's dtype; all arrays are of one namespace and device.
+    """
+    ops = backends.of(theta).ops()
+    loss = loss or SoftmaxCrossEntropy()
+    result, g, dx = network.loss_and_grad(ops, theta, x, target, loss, weight=weight, need_dx=True)
+    total = x.shape[0] if weight is None else ops.xp.sum(weight)
+    return result.loss_sum / total, g, dx

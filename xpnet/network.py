@@ -1,0 +1,225 @@
+"""The network: layers in a row over one flat parameter vector, and backpropagation.
+
+``theta`` holds every parameter: first all weight matrices, then all biases and norm
+parameters, so that weight decay is a slice; each block starts at a multiple of 64 elements,
+with zeros in between. Layers see reshaped slices of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .activations import Activation
+from .errors import UsageError, check_count
+from .layers import Dense, Dropout
+from .ops import Ops
+from .random import check_seed
+from .types import Array, Layer, Loss, LossResult, Namespace, Noise, Params
+
+__all__ = ["Block", "Gradients", "Network", "mlp"]
+
+ALIGNMENT = 64
+
+
+class Block(NamedTuple):
+    """Where in theta one parameter lies."""
+
+    layer: int
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        return self.offset + math.prod(self.shape)
+
+
+class Gradients(NamedTuple):
+    """A loss and its gradients: ``g`` = dLoss/dtheta (n,), ``dx`` = dLoss/dx or None."""
+
+    loss: LossResult
+    g: Array
+    dx: Array | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """``layers`` one after the other, for inputs of width ``n_in``."""
+
+    n_in: int
+    layers: tuple[Layer, ...]
+
+    def __init__(self, n_in: int, layers: Sequence[Layer]) -> None:
+        object.__setattr__(self, "n_in", check_count("the width of the input", n_in))
+        object.__setattr__(self, "layers", tuple(layers))
+        if not any(layer.shapes(1) for layer in self.layers):
+            raise UsageError(
+                "a network needs at least one layer with parameters, such as Dense(10)"
+            )
+
+    # ---- theta ---------------------------------------------------------------------------
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """The width of the input and of each layer's output."""
+        widths = [self.n_in]
+        for layer in self.layers:
+            widths.append(layer.output_width(widths[-1]))
+        return tuple(widths)
+
+    @property
+    def n_out(self) -> int:
+        return self.widths[-1]
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Every parameter's place in theta, in the order of theta."""
+        named = [
+            (i, name, shape)
+            for i, layer in enumerate(self.layers)
+            for name, shape in layer.shapes(self.widths[i]).items()
+        ]
+        named.sort(key=lambda entry: len(entry[2]) < 2)  # stable: matrices first
+        blocks, offset = [], 0
+        for i, name, shape in named:
+            blocks.append(Block(i, name, offset, shape))
+            offset = aligned(blocks[-1].end)
+        return tuple(blocks)
+
+    @property
+    def n_theta(self) -> int:
+        """Length of theta, gaps included."""
+        return aligned(self.blocks[-1].end)
+
+    @cached_property
+    def n_weights(self) -> int:
+        """theta[:n_weights] are the weight matrices, which decay; what follows is spared."""
+        return max((aligned(block.end) for block in self.blocks if len(block.shape) > 1), default=0)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters, gaps not counted."""
+        return sum(math.prod(block.shape) for block in self.blocks)
+
+    def init(self, seed: int = 0, dtype: str = "float32") -> np.ndarray[Any, Any]:
+        """Initial theta (n_theta,) on the host, the same for every backend.
+
+        The values are float32 numbers in either ``dtype``, so that runs in float32 and
+        float64 start at the same point.
+        """
+        check_seed(seed)
+        params = [layer.init_params(seed, i, self.widths[i]) for i, layer in enumerate(self.layers)]
+        return self.flatten(params).astype(np.float32).astype(dtype)
+
+    def split(self, xp: Namespace, theta: Array) -> list[Params]:
+        """The parameters of each layer, as reshaped slices of ``theta``."""
+        params: list[Params] = [{} for _ in self.layers]
+        for layer, name, offset, shape in self.blocks:
+            params[layer][name] = xp.reshape(theta[offset : offset + math.prod(shape)], shape)
+        return params
+
+    def flatten(self, params: Sequence[Params]) -> np.ndarray[Any, Any]:
+        """theta on the host from each layer's NumPy parameters; the inverse of ``split``."""
+        theta = np.zeros(self.n_theta, np.result_type(*(a for p in params for a in p.values())))
+        for block in self.blocks:
+            theta[block.offset : block.end] = params[block.layer][block.name].ravel()
+        return theta
+
+    # ---- backpropagation -----------------------------------------------------------------
+
+    def forward(
+        self, ops: Ops, theta: Array, x: Array, noise: Noise | None = None
+    ) -> tuple[Array, list[Any]]:
+        """``x`` (m, n_in) -> output (m, n_out), and what each layer remembers for ``backward``.
+
+        ``noise`` is given while training and makes Dropout drop.
+        """
+        saved = []
+        for i, (layer, p) in enumerate(zip(self.layers, self.split(ops.xp, theta), strict=True)):
+            x, memory = layer.forward(ops, p, x, noise and noise._replace(layer=i))
+            saved.append(memory)
+        return x, saved
+
+    def backward(
+        self, ops: Ops, theta: Array, saved: list[Any], dout: Array, need_dx: bool = False
+    ) -> tuple[Array | None, Array]:
+        """``dout`` = dLoss/dout (m, n_out) -> dLoss/dx, or None unless needed, and ``g``.
+
+        The chain rule from the last layer to the first: each layer turns dLoss/dy into
+        dLoss/dx, which is dLoss/dy of the layer before it.
+        """
+        params = self.split(ops.xp, theta)
+        grads: list[Params] = [{} for _ in self.layers]
+        dy: Array | None = dout
+        first = min(block.layer for block in self.blocks)
+        for i in reversed(range(len(self.layers))):
+            needed = need_dx or i > first
+            dy, grads[i] = self.layers[i].backward(ops, params[i], saved[i], dy, needed)
+            if not needed:
+                break
+        g = ops.pack(
+            [grads[block.layer][block.name] for block in self.blocks],
+            [block.offset for block in self.blocks],
+            self.n_theta,
+        )
+        return dy, g
+
+    def loss_and_grad(
+        self,
+        ops: Ops,
+        theta: Array,
+        x: Array,
+        target: Array,
+        loss: Loss,
+        *,
+        weight: Array | None = None,
+        scale: Array | float | None = None,
+        noise: Noise | None = None,
+        need_dx: bool = False,
+    ) -> Gradients:
+        """The loss of a batch and the gradients of its mean, or of ``scale`` times its sum."""
+        if scale is None:
+            scale = 1.0 / x.shape[0] if weight is None else one_over(ops.xp, ops.xp.sum(weight))
+        out, saved = self.forward(ops, theta, x, noise)
+        result = loss(ops, out, target, weight, scale)
+        dx, g = self.backward(ops, theta, saved, result.dout, need_dx)
+        return Gradients(result, g, dx)
+
+
+def aligned(n: int) -> int:
+    """The next multiple of ALIGNMENT."""
+    return -(-n // ALIGNMENT) * ALIGNMENT
+
+
+def one_over(xp: Namespace, total: Array) -> Array:
+    """1 / total, and 1 where the total is 0: a batch without weight has no gradient."""
+    return 1.0 / xp.where(total == 0, xp.ones_like(total), total)
+
+
+def mlp(
+    n_in: int,
+    *widths: int,
+    activation: str | Activation = "relu",
+    output: str | Activation = "identity",
+    dropout: float = 0.0,
+    init: str = "auto",
+) -> Network:
+    """A multilayer perceptron: ``mlp(784, 256, 128, 10)`` has hidden layers of 256 and 128 units.
+
+    ``dropout`` follows each hidden layer. ``output`` is the last layer's activation; the losses
+    for classification want raw logits, so leave it be for these.
+    """
+    if not widths:
+        raise UsageError("mlp needs the width of the input and of at least one layer: mlp(784, 10)")
+    layers: list[Layer] = []
+    for width in widths[:-1]:
+        layers.append(Dense(width, activation, init))
+        if dropout:
+            layers.append(Dropout(dropout))
+    return Network(n_in, [*layers, Dense(widths[-1], output, init)])

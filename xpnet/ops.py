@@ -1,0 +1,209 @@
+"""The dozen primitives that everything else is made of, in plain Array API: the reference.
+
+A backend may override any of them with something faster that computes the same; deleting
+such an override changes nothing but the speed. An argument marked ``*`` is donated: an
+override may overwrite it, so the caller goes on with what is returned.
+
+Shapes: m samples, one a row; C classes; n parameters. Floats have one dtype throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .activations import Activation
+from .random import keep_mask
+from .types import Array, LossResult, Namespace, Noise
+
+__all__ = ["Ops"]
+
+TINY = 1e-30
+"""Optimizer slots below this are set to 0 (see ``flush``)."""
+
+FLUSH_EVERY = 64
+"""Steps between two flushes; 0.9**64 * TINY is still a normal float32."""
+
+
+class Ops:
+    """The reference primitives over the namespace ``xp``, making arrays on ``device``."""
+
+    def __init__(self, xp: Namespace, device: object = None) -> None:
+        self.xp = xp
+        self.device = device
+
+    # ---- a batch -------------------------------------------------------------------------
+
+    def rows(self, start: Array | int, m: int) -> Array:
+        """start, start + 1, ..., start + m - 1 as (m,) int32."""
+        return start + self.xp.arange(m, dtype=self.xp.int32, device=self.device)
+
+    def take(self, A: Array, index: Array) -> Array:
+        """Rows ``index`` (m,) int32 of ``A``."""
+        return self.xp.take(A, index, axis=0)
+
+    def gather(self, X: Array, index: Array, scale: float, dtype: object) -> Array:
+        """Rows ``index`` (m,) int32 of ``X`` (any dtype), as ``dtype``, times ``scale``."""
+        x = self.xp.astype(self.take(X, index), dtype)
+        return x if scale == 1.0 else x * scale
+
+    # ---- layers --------------------------------------------------------------------------
+
+    def affine(
+        self, x: Array, W: Array, b: Array, f: Activation
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """y = f(x W + b); and what ``affine_grad`` needs: x, and z or y as f says."""
+        z = x @ W + b
+        y = f.function(self.xp, z)
+        return y, (x, z if f.derivative_of == "z" else y)
+
+    def affine_grad(
+        self, dy: Array, saved: tuple[Array, Array], W: Array, f: Activation, need_dx: bool
+    ) -> tuple[Array | None, Array, Array]:
+        """The chain rule through y = f(z), z = x W + b.
+
+        dz = dy * f'(z);  dW = x^T dz;  db = sum of dz over the rows;  dx = dz W^T, if needed
+        """
+        x, z_or_y = saved
+        dz = dy * f.derivative(self.xp, z_or_y)
+        dW = x.T @ dz
+        db = self.xp.sum(dz, axis=0)
+        dx = dz @ W.T if need_dx else None
+        return dx, dW, db
+
+    def dropout(self, x: Array, noise: Noise, rate: float) -> Array:
+        """x * keep / (1 - rate); backward is the same call with dy and the same noise."""
+        keep = keep_mask(self.xp, noise, x.shape[1], rate, self.device)
+        return x * self.xp.astype(keep, x.dtype) * (1.0 / (1.0 - rate))
+
+    # ---- the loss of a classifier ----------------------------------------------------------
+
+    def softmax_xent(
+        self,
+        logits: Array,
+        target: Array,
+        weight: Array | None,
+        scale: Array | float,
+        smoothing: float,
+    ) -> LossResult:
+        """Softmax cross-entropy and its gradient in one pass.
+
+        p = softmax(logits);  loss_i = -sum_c q_ic ln p_ic;  dlogits = scale w_i (p sum_c q_ic - q)
+
+        ``target``: labels (m,) of an integer dtype, or the distribution q itself (m, C).
+        ``smoothing`` s makes q into (1 - s) q + s/C. ``weight`` (m,) or None for all 1.
+        """
+        xp = self.xp
+        C = logits.shape[1]
+        if target.ndim == 1:
+            classes = xp.arange(C, dtype=target.dtype, device=self.device)
+            labels = target
+            q = xp.astype(xp.expand_dims(labels, axis=1) == classes, logits.dtype)
+        else:
+            labels = xp.argmax(target, axis=1)
+            q = target
+        if smoothing:
+            q = (1.0 - smoothing) * q + smoothing / C
+        shifted = logits - xp.max(logits, axis=1, keepdims=True)
+        e = xp.exp(shifted)
+        e_sum = xp.sum(e, axis=1, keepdims=True)
+        loss = -xp.sum(q * (shifted - xp.log(e_sum)), axis=1)
+        dlogits = scale * (e / e_sum * xp.sum(q, axis=1, keepdims=True) - q)
+        if weight is not None:
+            loss = weight * loss
+            dlogits = xp.expand_dims(weight, axis=1) * dlogits
+        hit = xp.astype(xp.argmax(logits, axis=1), labels.dtype) == labels
+        return LossResult(xp.sum(loss), xp.sum(hit, dtype=xp.int32), dlogits)
+
+    # ---- the flat vector -----------------------------------------------------------------
+
+    def pack(self, blocks: Sequence[Array], offsets: Sequence[int], n: int) -> Array:
+        """One vector (n,) with ``blocks[i]`` flattened at ``offsets[i]`` and 0 in the gaps."""
+        xp = self.xp
+        parts, end = [], 0
+        for block, offset in zip(blocks, offsets, strict=True):
+            gap = xp.zeros((offset - end,), dtype=block.dtype, device=self.device)
+            parts += [gap, xp.reshape(block, (-1,))]
+            end = offset + math.prod(block.shape)
+        parts.append(xp.zeros((n - end,), dtype=blocks[0].dtype, device=self.device))
+        return xp.concat(parts)
+
+    def square_sum(self, g: Array) -> Array:
+        """Sum of the squares of ``g``, 0-d."""
+        return self.xp.sum(g * g)
+
+    def scale_by(self, g: Array, factor: Array) -> Array:
+        """factor * g*."""
+        return factor * g
+
+    def clip_value(self, g: Array, limit: float) -> Array:
+        """g* with each value brought into [-limit, limit]; NaN stays NaN."""
+        xp = self.xp
+        g = xp.where(g > limit, limit * xp.ones_like(g), g)
+        return xp.where(g < -limit, -limit * xp.ones_like(g), g)
+
+    def add_weights(self, v: Array, a: Array | float, theta: Array, n_weights: int) -> Array:
+        """v* + a theta on the first ``n_weights`` elements, the weight matrices; v elsewhere.
+
+        ``v`` may be ``theta`` itself.
+        """
+        head = v[:n_weights] + a * theta[:n_weights]
+        return self.xp.concat([head, v[n_weights:]])
+
+    # ---- optimizers: theta* and slots* are donated, t (1,) is 1 at the first step -----------
+
+    def sgd(self, theta: Array, g: Array, lr: Array) -> Array:
+        """theta - lr g."""
+        return theta - lr * g
+
+    def momentum(
+        self, theta: Array, g: Array, v: Array, t: Array, lr: Array, mu: float, nesterov: bool
+    ) -> tuple[Array, Array]:
+        """v = mu v + g;  theta -= lr v, or lr (g + mu v) with ``nesterov``. Returns theta, v."""
+        v = self.flush(mu * v + g, t)
+        return theta - lr * (g + mu * v if nesterov else v), v
+
+    def rmsprop(
+        self, theta: Array, g: Array, v: Array, t: Array, lr: Array, rho: float, eps: float
+    ) -> tuple[Array, Array]:
+        """v = rho v + (1 - rho) g^2;  theta -= lr g / (sqrt(v) + eps). Returns theta, v."""
+        v = self.flush(rho * v + (1.0 - rho) * (g * g), t)
+        return theta - lr * g / (self.xp.sqrt(v) + eps), v
+
+    def adam(
+        self,
+        theta: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        t: Array,
+        lr: Array,
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        """Adam (Kingma and Ba, 2015). Returns theta, m, v.
+
+        m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
+        theta -= lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+        """
+        m = self.flush(beta1 * m + (1.0 - beta1) * g, t)
+        v = self.flush(beta2 * v + (1.0 - beta2) * (g * g), t)
+        c1 = one_minus_power(self.xp, beta1, t, theta.dtype)
+        c2 = one_minus_power(self.xp, beta2, t, theta.dtype)
+        return theta - (lr / c1) * m / (self.xp.sqrt(v) / self.xp.sqrt(c2) + eps), m, v
+
+    def flush(self, slot: Array, t: Array) -> Array:
+        """``slot`` with tiny values set to 0, every ``FLUSH_EVERY`` steps.
+
+        A slot whose gradient stays 0 decays into denormal floats, which CPUs handle many times
+        more slowly; so little changes nothing in an update.
+        """
+        due = t % FLUSH_EVERY == 0
+        return self.xp.where(due & (self.xp.abs(slot) < TINY), self.xp.zeros_like(slot), slot)
+
+
+def one_minus_power(xp: Namespace, beta: float, t: Array, dtype: object) -> Array:
+    """1 - beta^t as -expm1(t ln beta), which keeps all digits where beta^t is near 1."""
+    log_beta = math.log(beta) if beta > 0 else -math.inf
+    return -xp.expm1(xp.astype(t, dtype) * log_beta)

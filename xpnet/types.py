@@ -1,0 +1,116 @@
+"""The words the rest of xpnet is written in: arrays, parameters, and three protocols.
+
+Names used everywhere: ``theta`` all parameters as one flat vector, ``g`` dLoss/dtheta, ``x`` a
+batch of inputs (one sample a row), ``y`` a layer's output, ``W`` and ``b`` weights (n_in, n_out)
+and biases (n_out,), ``t`` the number of steps done, ``lr`` the learning rate.
+``dA`` always means dLoss/dA and has the shape of A.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from .ops import Ops
+
+__all__ = ["Array", "Layer", "Loss", "LossResult", "Namespace", "Noise", "Optimizer", "Params"]
+
+Array: TypeAlias = Any
+"""An array of any Array API namespace."""
+
+Namespace: TypeAlias = Any
+"""A module that follows the Python Array API standard, such as ``array_api_compat.numpy``."""
+
+Params: TypeAlias = dict[str, Array]
+"""The parameters of one layer, or their gradients, by name: ``{"W": ..., "b": ...}``."""
+
+
+class Noise(NamedTuple):
+    """Where in the random stream a training step stands: what Dropout needs to draw its mask.
+
+    ``seed`` is the run's seed, ``t`` the step (1,) int32, ``rows`` (m,) int32 says which row of
+    the global batch each row of this batch is, ``layer`` the layer's index in the network.
+    """
+
+    seed: int
+    t: Array
+    rows: Array
+    layer: int = 0
+
+
+class Layer(Protocol):
+    """A frozen dataclass of hyperparameters with a forward and a backward; it holds no array."""
+
+    def output_width(self, n_in: int) -> int:
+        """Width of the output for inputs of width ``n_in``."""
+
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter, by name; matrices come under weight decay, vectors do not."""
+
+    def init_params(self, seed: int, layer: int, n_in: int) -> Params:
+        """Initial parameters as float64 NumPy arrays."""
+
+    def forward(self, ops: Ops, p: Params, x: Array, noise: Noise | None) -> tuple[Array, Any]:
+        """``x`` (m, n_in) -> ``y`` (m, n_out), and what ``backward`` must remember.
+
+        ``noise`` is None outside training.
+        """
+
+    def backward(
+        self, ops: Ops, p: Params, saved: Any, dy: Array, need_dx: bool
+    ) -> tuple[Array | None, Params]:
+        """``dy`` (m, n_out) -> ``dx`` (m, n_in), or None unless needed, and the gradients."""
+
+
+class LossResult(NamedTuple):
+    """What a loss says of a batch; the mean loss is ``loss_sum`` / sum of sample weights."""
+
+    loss_sum: Array
+    """Sum over the samples of weight times loss, 0-d."""
+    n_correct: Array | None
+    """Number of samples classified rightly, 0-d int32; None where nothing is classified."""
+    dout: Array
+    """d(scale * loss_sum)/dout, with the shape of the network's output."""
+
+
+class Loss(Protocol):
+    """A frozen dataclass that compares the network's output with the target.
+
+    ``classifies`` says whether it counts correct samples.
+    """
+
+    classifies: ClassVar[bool]
+
+    def __call__(
+        self, ops: Ops, out: Array, target: Array, weight: Array | None, scale: Array | float
+    ) -> LossResult:
+        """Loss and gradient of ``scale`` times the weighted sum over the samples.
+
+        With ``scale`` = 1 / sum of weights that is the weighted mean.
+        """
+
+    def check_target(self, n_out: int, y: Array) -> None:
+        """Raise DataError where targets ``y`` (NumPy) do not fit ``n_out`` outputs."""
+
+
+class Optimizer(Protocol):
+    """A frozen dataclass of hyperparameters; its memory is a tuple of vectors, the slots."""
+
+    n_slots: ClassVar[int]
+
+    @property
+    def lr(self) -> float:
+        """The base learning rate, which the schedule multiplies."""
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled decay: each step multiplies the weights by 1 - lr * weight_decay."""
+
+    @property
+    def l2(self) -> float:
+        """Coupled decay: adds l2 * W to the gradient of each weight matrix."""
+
+    def update(
+        self, ops: Ops, theta: Array, g: Array, slots: tuple[Array, ...], t: Array, lr: Array
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """One step; ``theta`` and ``slots`` are donated. ``t`` (1,) is 1 at the first step."""
