@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import check_choice
+from .errors import UsageError, check_choice
 from .types import Array, Namespace
 
 __all__ = ["ACTIVATIONS", "Activation", "activation"]
@@ -37,10 +37,15 @@ class Activation:
 
 
 def activation(f: str | Activation) -> Activation:
-    """The activation called ``f``, or ``f`` itself; an unknown name raises UsageError."""
-    return (
-        f if isinstance(f, Activation) else ACTIVATIONS[check_choice("activation", f, ACTIVATIONS)]
-    )
+    """The activation called ``f``, or ``f`` itself.
+
+    An unknown name raises UsageError, and so does a built-in one on an activation of one's own.
+    """
+    if not isinstance(f, Activation):
+        return ACTIVATIONS[check_choice("activation", f, ACTIVATIONS)]
+    if f != ACTIVATIONS.get(f.name, f):  # model files and backends go by the name
+        raise UsageError(f"the activation name {f.name!r} is taken: give yours another name")
+    return f
 
 
 def sigmoid(xp: Namespace, z: Array) -> Array:

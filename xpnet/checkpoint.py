@@ -8,10 +8,12 @@ SHA-256 over themselves and every tensor: a damaged file is refused. Nothing is 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,18 +21,23 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from .activations import Activation
-from .errors import CheckpointError, XpnetError
+from .activations import ACTIVATIONS, Activation
+from .errors import CheckpointError, UsageError, XpnetError, check_count, check_positive
 from .files import write_atomically
+from .hyperparameters import Hyperparameters
 from .losses import LOSSES, SoftmaxCrossEntropy
 from .network import Network
 from .spec import Spec, build, describe, network_from_spec, network_spec
-from .state import Report, Run, State
+from .state import Report, Run, State, initial_state
 from .types import Array, Loss
 
 __all__ = ["Checkpoint", "Model", "load", "load_checkpoint", "save", "save_checkpoint"]
 
 FORMAT = 1
+DTYPES = ("float32", "float64")
+
+NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a file with a right hash and a senseless content can make Python raise."""
 
 HostArray = np.ndarray[Any, Any]
 Path_ = str | os.PathLike[str]
@@ -59,7 +66,10 @@ class Checkpoint(NamedTuple):
 
 
 def save(path: Path_, model: Model) -> None:
-    """Write a model file, atomically; theta is a NumPy array. Raises OSError."""
+    """Write a model file, atomically; theta is a NumPy array.
+
+    Raises OSError, and UsageError for what no file can hold.
+    """
     write(Path(path), weights(model), model_spec(model))
 
 
@@ -70,11 +80,12 @@ def load(path: Path_, activations: Sequence[Activation] = ()) -> Model:
     CheckpointError for a file that is damaged or not one of ours.
     """
     tensors, spec = read(Path(path))
-    return model_from(Path(path), tensors, spec, activations)
+    with refusing(Path(path)):
+        return model_from(tensors, spec, activations)
 
 
 def save_checkpoint(path: Path_, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, atomically. Raises OSError."""
+    """Write a checkpoint, atomically. Raises as ``save`` does."""
     run = checkpoint.run
     tensors = {**weights(checkpoint.model), **state_tensors(run.state)}
     progress = {
@@ -82,7 +93,7 @@ def save_checkpoint(path: Path_, checkpoint: Checkpoint) -> None:
         "step": run.step,
         "epoch_steps": run.epoch_steps,
         "seconds": run.seconds,
-        "reports": [report._asdict() for report in run.reports],
+        "reports": [report_as_json(report) for report in run.reports],
         "kept_epoch": run.kept_epoch,
     }
     spec = model_spec(checkpoint.model)
@@ -91,23 +102,24 @@ def save_checkpoint(path: Path_, checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(path: Path_) -> Checkpoint:
     """Read a checkpoint. Raises as ``load`` does, also for a model without a training state."""
-    path = Path(path)
-    tensors, spec = read(path)
-    model = model_from(path, tensors, spec, ())
-    if "progress" not in spec:
-        raise CheckpointError(f"{path}: a finished model, not a checkpoint: it cannot be resumed")
+    tensors, spec = read(Path(path))
+    with refusing(Path(path)):
+        model = model_from(tensors, spec, ())
+        if "progress" not in spec:
+            raise CheckpointError("a finished model, not a checkpoint: it cannot be resumed")
+        return Checkpoint(model, run_from(tensors, spec["progress"], model), dict(spec["machine"]))
+
+
+@contextlib.contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn whatever a senseless file sets off within into a CheckpointError that names it."""
     try:
-        progress = dict(spec["progress"])
-        reports = tuple(Report(**report) for report in progress.pop("reports"))
-        run = Run(
-            state=state_from(tensors),
-            reports=reports,
-            kept=model.theta if progress["kept_epoch"] else None,
-            **progress,
-        )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: its training state is not one of this version") from error
-    return Checkpoint(model, run, spec["machine"])
+        yield
+    except XpnetError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except NONSENSE as error:
+        what = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: not written by this version of xpnet ({what})") from error
 
 
 # ---- models and states as tensors ----------------------------------------------------------
@@ -117,47 +129,83 @@ def model_spec(model: Model) -> Spec:
     return {
         "network": network_spec(model.network),
         "loss": describe(model.loss, LOSSES),
-        "scale": model.scale,
+        "scale": float(model.scale),
         "config": model.config,
     }
 
 
 def weights(model: Model) -> dict[str, HostArray]:
     """The parameters by name: ``layers.0.W``, ``layers.0.b``, ..."""
-    params = model.network.split(np, model.theta)
+    network, theta = model.network, model.theta
+    if theta.shape != (network.n_theta,) or str(theta.dtype) not in DTYPES:
+        raise UsageError(
+            f"theta must be ({network.n_theta},) of {' or '.join(DTYPES)} for this network, "
+            f"not {theta.shape} of {theta.dtype}"
+        )
     return {
         f"layers.{i}.{name}": array
-        for i, layer in enumerate(params)
+        for i, layer in enumerate(network.split(np, theta))
         for name, array in layer.items()
     }
 
 
 def model_from(
-    path: Path, tensors: Mapping[str, HostArray], spec: Spec, activations: Sequence[Activation]
+    tensors: Mapping[str, HostArray], spec: Spec, activations: Sequence[Activation]
 ) -> Model:
-    try:
-        network = network_from_spec(spec["network"], activations)
-        params = [
-            {name: tensors[f"layers.{i}.{name}"] for name in layer.shapes(1)}
-            for i, layer in enumerate(network.layers)
-        ]
-        for block in network.blocks:
-            if params[block.layer][block.name].shape != block.shape:
-                raise CheckpointError(
-                    f"{path}: layers.{block.layer}.{block.name} has a wrong shape"
-                )
-        return Model(
-            network,
-            network.flatten(params),
-            build(spec["loss"], LOSSES),
-            spec["scale"],
-            spec["config"],
+    known = {*ACTIVATIONS, *(f.name for f in activations)}
+    for layer in spec["network"]["layers"]:
+        if layer.get("activation", "identity") not in known:
+            raise CheckpointError(
+                f"it uses the activation {layer['activation']!r}, which is not built in: "
+                "supply it with load(path, activations=[...])"
+            )
+    network = network_from_spec(spec["network"], activations)
+    params: list[dict[str, HostArray]] = [{} for _ in network.layers]
+    dtypes = set()
+    for block in network.blocks:
+        name = f"layers.{block.layer}.{block.name}"
+        if name not in tensors or tensors[name].shape != block.shape:
+            raise CheckpointError(f"{name} is missing or does not have the shape {block.shape}")
+        params[block.layer][block.name] = tensors[name]
+        dtypes.add(str(tensors[name].dtype))
+    if len(dtypes) > 1 or not dtypes <= set(DTYPES):
+        raise CheckpointError(
+            f"weights are all {' or all '.join(DTYPES)}, not {', '.join(sorted(dtypes))}"
         )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: no model of this version of xpnet: {error}") from error
-    except XpnetError as error:
-        message = str(error).removeprefix(f"{path}: ")
-        raise CheckpointError(f"{path}: {message}") from error
+    scale = check_positive("the scale", spec["scale"])
+    loss = build(spec["loss"], LOSSES)
+    return Model(network, network.flatten(params), loss, scale, dict(spec["config"]))
+
+
+def run_from(tensors: Mapping[str, HostArray], progress: Spec, model: Model) -> Run:
+    state = state_from(tensors)
+    like = initial_state(model.network, Hyperparameters(dtype=str(model.theta.dtype)))
+    like = like._replace(slots=(like.theta,) * len(state.slots))
+    wanted = state_tensors(like)
+    for name, array in state_tensors(state).items():
+        if (array.shape, array.dtype) != (wanted[name].shape, wanted[name].dtype):
+            raise CheckpointError(f"{name} has a wrong shape or dtype")
+    counts = ("epoch", "step", "epoch_steps", "kept_epoch")
+    epoch, step, epoch_steps, kept_epoch = (
+        check_count(name, progress[name], minimum=0) for name in counts
+    )
+    reports = tuple(report_from_json(report) for report in progress["reports"])
+    if len(reports) != epoch or step >= epoch_steps or kept_epoch > epoch:
+        raise CheckpointError("what it says of the progress contradicts itself")
+    kept = model.theta if kept_epoch else None
+    return Run(
+        state, epoch, step, epoch_steps, float(progress["seconds"]), reports, kept, kept_epoch
+    )
+
+
+def report_as_json(report: Report) -> Spec:
+    """JSON has no NaN and no infinity: these become "nan" and "inf"."""
+    return {k: v if v is None or math.isfinite(v) else str(v) for k, v in report._asdict().items()}
+
+
+def report_from_json(spec: Spec) -> Report:
+    figures = {name: None if v is None else float(v) for name, v in spec.items()}
+    return Report(**{**figures, "epoch": spec["epoch"]})
 
 
 def state_tensors(state: State) -> dict[str, HostArray]:
@@ -180,7 +228,11 @@ def write(path: Path, tensors: Mapping[str, HostArray], spec: Spec) -> None:
     arrays = {
         name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()
     }
-    metadata = {"format": str(FORMAT), "xpnet": json.dumps(spec, allow_nan=False)}
+    try:
+        text = json.dumps(spec, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: the model holds what JSON cannot: {error}") from error
+    metadata = {"format": str(FORMAT), "xpnet": text}
     metadata["sha256"] = fingerprint(arrays, metadata)
     write_atomically(path, safetensors.numpy.save(arrays, metadata))
 
@@ -191,7 +243,7 @@ def read(path: Path) -> tuple[dict[str, HostArray], Spec]:
     try:
         tensors = safetensors.numpy.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, *NONSENSE) as error:
         raise CheckpointError(f"{path}: damaged, or no safetensors file ({error})") from error
     metadata = header.get("__metadata__") or {}
     if "xpnet" not in metadata:
@@ -203,7 +255,8 @@ def read(path: Path) -> tuple[dict[str, HostArray], Spec]:
         )
     if metadata.pop("sha256", None) != fingerprint(tensors, metadata):
         raise CheckpointError(f"{path}: damaged: its content does not match its SHA-256")
-    return tensors, json.loads(metadata["xpnet"])
+    with refusing(path):
+        return tensors, dict(json.loads(metadata["xpnet"]))
 
 
 def fingerprint(tensors: Mapping[str, HostArray], metadata: Mapping[str, str]) -> str:

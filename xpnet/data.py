@@ -72,7 +72,8 @@ class Dataset:
         loss.check_target(n_out, self.y)
         if self.weight is not None:
             w = self.weight
-            if w.ndim != 1 or not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
+            real = w.ndim == 1 and w.dtype.kind in "uifb"
+            if not (real and np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
                 raise DataError("weights must be (n,), finite, not negative and not all 0")
         return self
 
@@ -98,11 +99,27 @@ class Dataset:
     def to(self, place: Callable[[Array], Array], dtype: str) -> Dataset:
         """A copy for training with ``dtype``, its arrays moved by ``place``.
 
-        Labels become int32; real targets and weights ``dtype``; X stays as it is, but
-        float64 becomes ``dtype``.
+        Labels become int32; real targets, whole ones too big for int32, and weights ``dtype``;
+        X stays as it is, but floats become ``dtype``. Raises DataError for a value that is too
+        big for it.
         """
-        X = self.X.astype(dtype, copy=False) if self.X.dtype.kind == "f" else self.X
+        X = as_float("X", self.X, dtype) if self.X.dtype.kind == "f" else self.X
         X = X.astype(np.uint8) if X.dtype.kind == "b" else X
-        y = self.y.astype(dtype if self.y.dtype.kind == "f" else np.int32, copy=False)
-        weight = None if self.weight is None else place(self.weight.astype(dtype))
+        y = self.y.astype(np.int32) if fits_int32(self.y) else as_float("y", self.y, dtype)
+        weight = None if self.weight is None else place(as_float("weight", self.weight, dtype))
         return dataclasses.replace(self, X=place(X), y=place(y), weight=weight)
+
+
+def fits_int32(y: Array) -> bool:
+    """Whether ``y`` (NumPy) holds whole numbers that int32 can hold."""
+    return y.dtype.kind in "uib" and bool(y.min() >= -(2**31) and y.max() < 2**31)
+
+
+def as_float(name: str, array: Array, dtype: str) -> Array:
+    """``array`` (NumPy) as ``dtype``; raises DataError where that makes a number infinite."""
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype, copy=False)
+    if cast is not array and not np.isfinite(cast).all():
+        row = int(np.argwhere(~np.isfinite(cast))[0][0])
+        raise DataError(f"{name} has a number in row {row} that is too big for {dtype}: scale it")
+    return cast

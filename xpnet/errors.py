@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import difflib
-import math
+import numbers
+import sys
 from collections.abc import Iterable
 
 __all__ = [
@@ -76,22 +77,29 @@ def check_count(what: str, value: int, *, minimum: int = 1) -> int:
     return value
 
 
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a real number that a float can hold; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
+
+
 def check_positive(what: str, value: float) -> float:
     """Return ``value`` if it is finite and > 0; else raise UsageError."""
-    if not (math.isfinite(value) and value > 0):
+    if not (is_number(value) and value > 0):
         raise UsageError(f"{what} must be a finite number > 0, not {value!r}")
     return value
 
 
 def check_not_negative(what: str, value: float) -> float:
     """Return ``value`` if it is finite and >= 0; else raise UsageError."""
-    if not (math.isfinite(value) and value >= 0):
+    if not (is_number(value) and value >= 0):
         raise UsageError(f"{what} must be a finite number >= 0, not {value!r}")
     return value
 
 
 def check_fraction(what: str, value: float) -> float:
     """Return ``value`` if 0 <= value < 1; else raise UsageError."""
-    if not 0 <= value < 1:
+    if not (is_number(value) and 0 <= value < 1):
         raise UsageError(f"{what} must be at least 0 and below 1, not {value!r}")
     return value

@@ -48,6 +48,12 @@ class Hyperparameters:
     validation_split: float | None = None
 
     def __post_init__(self) -> None:
+        for name, example in (("loss", "Huber"), ("optimizer", "Adam"), ("schedule", "Cosine")):
+            if isinstance(getattr(self, name), str | type):
+                raise UsageError(
+                    f"{name} must be an object, such as xpnet.{example}(), "
+                    f"not {getattr(self, name)!r}"
+                )
         check_count("epochs", self.epochs)
         check_count("the batch size", self.batch_size)
         check_seed(self.seed)

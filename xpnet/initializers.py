@@ -39,7 +39,7 @@ FOR_RELU = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 
 def check_initializer(init: str) -> tuple[str, float]:
     """Split ``"normal:0.05"`` into name and number (1 if absent), or raise UsageError."""
-    name, _, number = init.partition(":")
+    name, _, number = str(init).partition(":")
     check_choice("initializer", name, INITIALIZERS)
     if number and name not in ("normal", "uniform"):
         raise UsageError(

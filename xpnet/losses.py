@@ -73,7 +73,7 @@ class BinaryCrossEntropy:
         xp = ops.xp
         q = like_output(ops, out, target)
         right = xp.all((out > 0) == (q > 0.5), axis=1)
-        n_correct = xp.sum(right, dtype=xp.int32)
+        n_correct = xp.sum(xp.astype(right, xp.int32), dtype=xp.int32)
         return reduce(
             ops, softplus(xp, out) - q * out, sigmoid(xp, out) - q, weight, scale, n_correct
         )

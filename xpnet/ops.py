@@ -113,7 +113,8 @@ class Ops:
             loss = weight * loss
             dlogits = xp.expand_dims(weight, axis=1) * dlogits
         hit = xp.astype(xp.argmax(logits, axis=1), labels.dtype) == labels
-        return LossResult(xp.sum(loss), xp.sum(hit, dtype=xp.int32), dlogits)
+        n_correct = xp.sum(xp.astype(hit, xp.int32), dtype=xp.int32)
+        return LossResult(xp.sum(loss), n_correct, dlogits)
 
     # ---- the flat vector -----------------------------------------------------------------
 
@@ -184,14 +185,17 @@ class Ops:
     ) -> tuple[Array, Array, Array]:
         """Adam (Kingma and Ba, 2015). Returns theta, m, v.
 
-        m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
-        theta -= lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+        m = beta1 m + g;  v = beta2 v + g^2
+        theta -= lr (m / M) / (sqrt(v / V) + eps),  M = 1 + beta1 + ... + beta1^(t-1), V likewise
+
+        m and v are sums in which older gradients count less, and M and V their total weights:
+        m/M and v/V are the paper's bias-corrected moments, with two products fewer.
         """
-        m = self.flush(beta1 * m + (1.0 - beta1) * g, t)
-        v = self.flush(beta2 * v + (1.0 - beta2) * (g * g), t)
-        c1 = one_minus_power(self.xp, beta1, t, theta.dtype)
-        c2 = one_minus_power(self.xp, beta2, t, theta.dtype)
-        return theta - (lr / c1) * m / (self.xp.sqrt(v) / self.xp.sqrt(c2) + eps), m, v
+        m = self.flush(beta1 * m + g, t)
+        v = self.flush(beta2 * v + g * g, t)
+        M = total_weight(self.xp, beta1, t, theta.dtype)
+        V = total_weight(self.xp, beta2, t, theta.dtype)
+        return theta - (lr / M) * m / (self.xp.sqrt(v) / self.xp.sqrt(V) + eps), m, v
 
     def flush(self, slot: Array, t: Array) -> Array:
         """``slot`` with tiny values set to 0, every ``FLUSH_EVERY`` steps.
@@ -203,7 +207,10 @@ class Ops:
         return self.xp.where(due & (self.xp.abs(slot) < TINY), self.xp.zeros_like(slot), slot)
 
 
-def one_minus_power(xp: Namespace, beta: float, t: Array, dtype: object) -> Array:
-    """1 - beta^t as -expm1(t ln beta), which keeps all digits where beta^t is near 1."""
+def total_weight(xp: Namespace, beta: float, t: Array, dtype: object) -> Array:
+    """1 + beta + ... + beta^(t-1) = (1 - beta^t) / (1 - beta).
+
+    1 - beta^t is computed as -expm1(t ln beta), which keeps its digits where beta^t is near 1.
+    """
     log_beta = math.log(beta) if beta > 0 else -math.inf
-    return -xp.expm1(xp.astype(t, dtype) * log_beta)
+    return -xp.expm1(xp.astype(t, dtype) * log_beta) / (1.0 - beta)

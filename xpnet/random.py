@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from .errors import check_count
+from .errors import UsageError, check_count
 from .types import Array, Namespace, Noise
 
 __all__ = ["check_seed", "keep_mask", "normal", "permutation", "threefry2x32", "uniform"]
@@ -33,7 +33,8 @@ PARITY = 0x1BD11BDA
 def check_seed(seed: int) -> int:
     """Return ``seed`` if it is a whole number that fits 32 bits; else raise UsageError."""
     check_count("seed", seed, minimum=0)
-    check_count("2**32 - seed", 2**32 - seed)
+    if seed >= 2**32:
+        raise UsageError(f"seed must be below 2**32 = {2**32}, not {seed}")
     return seed
 
 
@@ -71,7 +72,7 @@ def key(xp: Namespace, seed: int, stream: int, device: object = None) -> tuple[A
 
 
 def uniform(seed: int, stream: int, n: int) -> Array:
-    """``n`` float64 numbers in (0, 1) on the host, from 53 bits each; never 0 and never 1."""
+    """``n`` float64 numbers in (0, 1) on the host, from 52 bits each; never 0 and never 1."""
     index = np.arange(n, dtype=np.int32)
     w0, w1 = threefry2x32(key(np, seed, stream), (np.zeros(1, np.int32), index))
     high = (w0.view(np.uint32) >> np.uint32(6)).astype(np.float64)  # 26 bits

@@ -63,7 +63,8 @@ class Step(Schedule):
         check_positive("gamma", self.gamma)
 
     def shape(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
-        return xp.exp(math.log(self.gamma) * xp.floor(t / (self.every * epoch_steps)))
+        # half a step more: a quotient rounded down must not fall below its whole number
+        return xp.exp(math.log(self.gamma) * xp.floor((t + 0.5) / (self.every * epoch_steps)))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ def describe(thing: Any, table: Mapping[str, Callable[..., Any]]) -> Spec:
 
 def build(spec: Spec, table: Mapping[str, Callable[..., Any]]) -> Any:
     """The object that ``describe`` made ``spec`` of; what does not fit raises DataError."""
+    if not isinstance(spec, dict):
+        raise DataError(f"{spec!r} is no description of one of {', '.join(table)}")
     arguments = dict(spec)
     name = check_choice("type", arguments.pop("type", ""), table)
     try:

@@ -143,8 +143,9 @@ def segments(
     backend: Backend,
     reference: bool = False,
     start: Run | None = None,
+    segment_seconds: float = SEGMENT_SECONDS,
 ) -> Iterator[Run]:
-    """Train, and yield the Run after every segment of about a second and after every epoch.
+    """Train, and yield the Run every ``segment_seconds`` or so and after every epoch.
 
     ``start`` is a Run, its arrays on the host, to go on from. ``reference`` trains with the plain
     primitives. The datasets are on the host. Raises as ``fit`` does.
@@ -176,7 +177,9 @@ def segments(
         feed = Feed(train.X, train.y, train.weight, order)
         while run.step < epoch_steps:
             size, left = (batch_size, n_full - run.step) if run.step < n_full else (last_batch, 1)
-            wanted = int(steps_per_second * SEGMENT_SECONDS) or FIRST_SEGMENT_STEPS
+            wanted = FIRST_SEGMENT_STEPS
+            if steps_per_second:
+                wanted = max(1, int(steps_per_second * segment_seconds))
             n = min(left, wanted)
             began = time.perf_counter()
             state = backend.loop(compiled[size], run.state, feed, n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,23 +46,29 @@ def get(name: str = "auto", device: str | None = None) -> Backend:
     UsageError for a name that does not exist.
     """
     name = "numpy" if name == "auto" else check_choice("backend", name, [*BACKENDS, "auto"])
-    entry = BACKENDS[name]
-    check_one_cupy()
-    try:
-        module = importlib.import_module(f".{entry.module}", __name__)
-        backend: Backend = module.load(device)
-    except ImportError as error:
-        raise BackendError(f"backend {name} is not installed ({error}): {entry.remedy}") from error
+    backend: Backend = module_of(name).load(device)
     return backend
 
 
 def of(array: Array) -> Backend:
-    """The backend that ``array`` belongs to; an array of no known kind raises UsageError."""
+    """The backend and device that ``array`` lives on; no known kind of array raises UsageError."""
     package = type(array).__module__.partition(".")[0]
     for name, entry in BACKENDS.items():
         if entry.package == package:
-            return get(name, None if package == "numpy" else str(array.device))
+            backend: Backend = module_of(name).of(array)
+            return backend
     raise UsageError(f"a {type(array).__name__} is no array of {', '.join(BACKENDS)}")
+
+
+def module_of(name: str) -> Any:
+    """The module here for the backend ``name``, once what it stands on can be imported."""
+    check_one_cupy()
+    entry = BACKENDS[name]
+    try:
+        importlib.import_module(entry.package)
+    except ImportError as error:
+        raise BackendError(f"backend {name} is not installed ({error}): {entry.remedy}") from error
+    return importlib.import_module(f".{entry.module}", __name__)
 
 
 def available(*, check: bool = False) -> list[Status]:

@@ -66,9 +66,13 @@ class Backend:
         return build(self.reference_ops() if reference else self.ops())
 
     def loop(self, step: StepFunction[State, Data], state: State, data: Data, n: int) -> State:
-        """``n`` steps; returns without waiting for the device."""
-        for _ in range(n):
-            state = step(state, data)
+        """``n`` steps; returns without waiting for the device.
+
+        NumPy's warnings are off: the step itself records what is not finite.
+        """
+        with np.errstate(all="ignore"):
+            for _ in range(n):
+                state = step(state, data)
         return state
 
     def synchronize(self, state: object) -> None:

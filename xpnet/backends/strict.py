@@ -10,7 +10,7 @@ from ..errors import check_choice
 from ..types import Array
 from .backend import Backend
 
-__all__ = ["load"]
+__all__ = ["load", "of"]
 
 DEVICES = {"cpu": "CPU_DEVICE", "device1": "device1", "device2": "device2"}
 
@@ -24,6 +24,7 @@ class StrictBackend(Backend):
 
 
 def load(device: str | None) -> Backend:
+    """array-api-strict on one of the devices it pretends to have."""
     import array_api_strict
 
     name = check_choice("device of array-api-strict", device or "cpu", DEVICES)
@@ -34,3 +35,11 @@ def load(device: str | None) -> Backend:
         device_name=name,
         version=array_api_strict.__version__,
     )
+
+
+def of(array: Array) -> Backend:
+    """The backend of an array of array-api-strict, on the array's device."""
+    import array_api_strict
+
+    devices = {array_api_strict.Device(native): name for name, native in DEVICES.items()}
+    return load(devices[array.device])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
 
 import click
 
-from ..errors import XpnetError
+from ..errors import XpnetError, check_choice
 from .backends import backends
 from .evaluate import evaluate
-from .options import debugging
+from .signals import stop_on_sigterm
 from .train import train
 
 __all__ = ["cli", "main"]
@@ -29,6 +30,21 @@ EXIT_CODES = {
     143: "terminated",
 }
 
+NAME_A_FILE = "name a file in a folder that exists"
+REMEDIES = {
+    errno.ENOENT: "check the path; missing folders are not created",
+    errno.ENOTDIR: NAME_A_FILE,
+    errno.EISDIR: NAME_A_FILE,
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EACCES: "check the permissions, or choose another place",
+    errno.EPERM: "check the permissions, or choose another place",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENOSPC: "free some space, or choose another place; earlier files are intact",
+    errno.EDQUOT: "free some space, or choose another place; earlier files are intact",
+    errno.EPIPE: "the program that read it has ended",
+}
+"""What to do about an OSError."""
+
 INTERNAL, INPUT_OUTPUT, INTERRUPTED = 70, 74, 130
 
 
@@ -38,8 +54,6 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from ..errors import check_choice
-
         if not args[0].startswith("-"):
             check_choice("command", args[0], self.commands)
         return super().resolve_command(ctx, args)
@@ -63,6 +77,7 @@ def main() -> None:
     """Run the command in ``sys.argv`` and exit."""
     if "_XPNET_COMPLETE" in os.environ:
         cli.main(prog_name="xpnet")  # the shell asks for completions
+    stop_on_sigterm()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -71,35 +86,48 @@ def run(arguments: list[str]) -> int:
     try:
         with cli.make_context("xpnet", arguments) as context:
             cli.invoke(context)
-        sys.stdout.flush()
+        if sys.stdout:  # it is None where the parent closed it
+            sys.stdout.flush()
+        return 0
     except click.exceptions.Exit as finished:
         return finished.exit_code
-    except click.ClickException as error:
-        return report(error.format_message(), error.exit_code)
-    except XpnetError as error:
-        return report(str(error), error.exit_code)
-    except OSError as error:
-        silence_stdout()
-        where = f"{error.filename}: " if error.filename else ""
-        return report(f"{where}{error.strerror or error}", INPUT_OUTPUT)
-    except MemoryError:
-        return report("out of memory: lower --batch-size or --hidden", 1)
-    except (KeyboardInterrupt, click.Abort):
-        return report("interrupted", INTERRUPTED)
-    except Exception as error:  # whatever it is, the user gets one line and a code
-        message = f"internal error, please report it: {type(error).__name__}: {error}"
-        return report(message, INTERNAL)
-    return 0
+    except BaseException as error:
+        message, exit_code = explain(error)
+        if "--debug" in arguments:
+            traceback.print_exc()
+        with contextlib.suppress(OSError):
+            print("Error: " + " ".join(message.split()), file=sys.stderr)
+        return exit_code
 
 
-def report(message: str, exit_code: int) -> int:
-    """Print the error that is being handled and return its exit code."""
-    if debugging():
-        traceback.print_exc()
-    line = " ".join(message.split())
-    with contextlib.suppress(OSError):
-        print(f"Error: {line}", file=sys.stderr)
-    return exit_code
+def explain(error: BaseException) -> tuple[str, int]:
+    """What went wrong, where, and what to do about it; and the exit code."""
+    match error:
+        case click.exceptions.NoArgsIsHelpError(ctx=context):
+            click.echo(context.get_help(), err=True)
+            return f"a command is missing: {context.command_path} COMMAND, see above", 2
+        case click.UsageError(ctx=click.Context() as context):
+            return f"{error.format_message()} (see {context.command_path} --help)", error.exit_code
+        case click.ClickException():
+            return error.format_message(), error.exit_code
+        case XpnetError():
+            return str(error), error.exit_code
+        case OSError(filename=None):
+            silence_stdout()
+            return f"standard output: {describe_os_error(error)}", INPUT_OUTPUT
+        case OSError():
+            return f"{error.filename}: {describe_os_error(error)}", INPUT_OUTPUT
+        case MemoryError():
+            return "out of memory: lower --batch-size or --hidden", 1
+        case KeyboardInterrupt() | click.Abort():
+            return "interrupted at once: files written before are intact", INTERRUPTED
+    what = f"{type(error).__name__}: {error}"  # whatever it is, the user gets one line and a code
+    return f"internal error: {what}; please report it with what --debug prints", INTERNAL
+
+
+def describe_os_error(error: OSError) -> str:
+    remedy = REMEDIES.get(error.errno or 0)
+    return f"{error.strerror or error}" + (f": {remedy}" if remedy else "")
 
 
 def silence_stdout() -> None:

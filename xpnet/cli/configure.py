@@ -9,19 +9,33 @@ from typing import Any
 import click
 
 from ..activations import ACTIVATIONS
-from ..errors import UsageError
+from ..errors import (
+    UsageError,
+    check_count,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+)
 from ..hyperparameters import Hyperparameters
 from ..initializers import INITIALIZERS
 from ..layers import Dense, Dropout
 from ..losses import SoftmaxCrossEntropy
 from ..network import Network
 from ..optim import OPTIMIZERS
+from ..random import check_seed
 from ..schedules import SCHEDULES
 from ..spec import Spec, network_spec
 from ..types import Layer
-from .options import Name, Names, Widths
+from .options import Name, Names, Number, Widths
 
 __all__ = ["configure", "training_options"]
+
+
+COUNT = Number(int, check_count)
+POSITIVE = Number(float, check_positive)
+NOT_NEGATIVE = Number(float, check_not_negative)
+FRACTION = Number(float, check_fraction)
+SEED = Number(int, lambda _flag, seed: check_seed(seed))
 
 
 def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
@@ -44,13 +58,34 @@ OPTIONS = (
         help=f"Initial weights: {', '.join(INITIALIZERS)} (normal:STD, uniform:LIMIT).",
     ),
     option(
-        "--dropout", type=float, default=0.0, help="Share of a hidden layer dropped in training."
+        "--dropout",
+        type=FRACTION,
+        default=0.0,
+        help="Share of a hidden layer dropped in training.",
     ),
-    option("--label-smoothing", type=float, default=0.0, help="Share of a target spread evenly."),
+    option(
+        "--label-smoothing",
+        type=FRACTION,
+        default=0.0,
+        help="Share of a target spread evenly.",
+    ),
     option("--optimizer", type=Name("optimizer", OPTIMIZERS), default="adamw", help="Update rule."),
-    option("--lr", type=float, help="Highest learning rate.  [default: the optimizer's]"),
-    option("--weight-decay", type=float, help="Decoupled decay.  [default: the optimizer's]"),
-    option("--l2", type=float, default=0.0, help="L2 penalty on the weights."),
+    option(
+        "--lr",
+        type=POSITIVE,
+        help="Highest learning rate.  [default: the optimizer's]",
+    ),
+    option(
+        "--weight-decay",
+        type=NOT_NEGATIVE,
+        help="Decoupled decay.  [default: the optimizer's]",
+    ),
+    option(
+        "--l2",
+        type=NOT_NEGATIVE,
+        default=0.0,
+        help="L2 penalty on the weights.",
+    ),
     option(
         "--schedule",
         type=Name("schedule", SCHEDULES),
@@ -58,24 +93,32 @@ OPTIONS = (
         help="How the learning rate changes.",
     ),
     option(
-        "--warmup", type=float, default=0.0, help="Epochs in which the learning rate first rises."
+        "--warmup",
+        type=NOT_NEGATIVE,
+        default=0.0,
+        help="Epochs in which the learning rate first rises.",
     ),
-    option("--clip-norm", type=float, help="Longest gradient."),
-    option("--clip-value", type=float, help="Largest component of a gradient."),
-    option("--epochs", type=int, default=6, help="Passes over the training set."),
-    option("--batch-size", type=int, default=128, help="Samples a step."),
+    option("--clip-norm", type=POSITIVE, help="Longest gradient."),
+    option("--clip-value", type=POSITIVE, help="Largest component of a gradient."),
+    option("--epochs", type=COUNT, default=6, help="Passes over the training set."),
+    option("--batch-size", type=COUNT, default=128, help="Samples a step."),
     option(
         "--early-stopping",
-        type=int,
+        type=COUNT,
         metavar="N",
         help="Stop after N epochs without a lower validation loss.",
     ),
     option(
         "--validation-split",
-        type=float,
+        type=FRACTION,
         help="Share of the training set to validate on.  [default: 0, with --early-stopping 0.1]",
     ),
-    option("--seed", type=int, default=0, help="Of weights, batches and dropout."),
+    option(
+        "--seed",
+        type=SEED,
+        default=0,
+        help="Of weights, batches and dropout.",
+    ),
     option(
         "--dtype",
         type=Name("dtype", ["float32", "float64"]),
@@ -94,25 +137,40 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def configure(
-    *,
+def configure(*, n_in: int, n_out: int, **options: Any) -> tuple[Network, Hyperparameters, Spec]:
+    """The network, the Hyperparameters, and both as the JSON that goes into the model.
+
+    Its ``options`` are those given or implied, by name, so that a resumed run can compare them.
+    """
+    network = network_of(n_in, n_out, **{name: options[name] for name in NETWORK_OPTIONS})
+    hp = hyperparameters_of(
+        **{name: value for name, value in options.items() if name not in NETWORK_OPTIONS}
+    )
+    options.update(
+        lr=hp.optimizer.lr,
+        weight_decay=hp.optimizer.weight_decay,
+        validation_split=hp.split_fraction,
+    )
+    config = {
+        "options": options,
+        "data": "mnist",
+        "network": network_spec(network),
+        "hyperparameters": hp.spec(),
+    }
+    return network, hp, json.loads(json.dumps(config))
+
+
+NETWORK_OPTIONS = ("hidden", "activation", "init", "dropout")
+
+
+def network_of(
     n_in: int,
     n_out: int,
     hidden: tuple[int, ...],
     activation: tuple[str, ...],
     init: str,
     dropout: float,
-    label_smoothing: float,
-    optimizer: str,
-    lr: float | None,
-    weight_decay: float | None,
-    l2: float,
-    schedule: str,
-    warmup: float,
-    early_stopping: int | None,
-    **same_name: Any,
-) -> tuple[Network, Hyperparameters, Spec]:
-    """The network, the Hyperparameters, and both as the JSON that goes into the model."""
+) -> Network:
     if len(activation) == 1:
         activation *= len(hidden)
     if len(activation) != len(hidden):
@@ -125,14 +183,28 @@ def configure(
         layers.append(Dense(width, f, init))
         if dropout:
             layers.append(Dropout(dropout))
-    network = Network(n_in, [*layers, Dense(n_out, init=init)])
+    return Network(n_in, [*layers, Dense(n_out, init=init)])
+
+
+def hyperparameters_of(
+    *,
+    label_smoothing: float,
+    optimizer: str,
+    lr: float | None,
+    weight_decay: float | None,
+    l2: float,
+    schedule: str,
+    warmup: float,
+    early_stopping: int | None,
+    **same_name: Any,
+) -> Hyperparameters:
+    if early_stopping and same_name["validation_split"] == 0:
+        raise UsageError("--early-stopping needs a --validation-split above 0 to watch")
     given = {"lr": lr, "weight_decay": weight_decay, "l2": l2}
-    hp = Hyperparameters(
+    return Hyperparameters(
         loss=SoftmaxCrossEntropy(label_smoothing),
         optimizer=OPTIMIZERS[optimizer](**{k: v for k, v in given.items() if v is not None}),
         schedule=SCHEDULES[schedule](warmup=warmup),
         patience=early_stopping,
         **same_name,
     )
-    config = {"data": "mnist", "network": network_spec(network), "hyperparameters": hp.spec()}
-    return network, hp, json.loads(json.dumps(config))

@@ -85,7 +85,7 @@ class Bar(PlainLines):
             transient=True,
         )
         self.epochs = epochs
-        self.task = self.progress.add_task("", epoch=1, figures="", total=None)
+        self.task = self.progress.add_task("", epoch=1, figures="", total=epochs)
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -94,29 +94,30 @@ class Bar(PlainLines):
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
 
-    def say(self, text: str) -> None:
-        self.progress.console.print(text, highlight=False)
-
     def segment(self, run: Run, report: Report) -> None:
+        self.update(report, run.epoch + run.step / run.epoch_steps)
+
+    def epoch(self, report: Report) -> None:
+        self.progress.console.print(describe_report(report), highlight=False)
+        self.update(report, report.epoch)
+
+    def update(self, report: Report, epochs_done: float) -> None:
         accuracy = "" if report.train_accuracy is None else f" accuracy {report.train_accuracy:.2%}"
         speed = f"{report.samples_per_second:,.0f} samples/s"
         self.progress.update(
             self.task,
             figures=f"loss {report.train_loss:.4f}{accuracy} {speed}",
-            total=self.epochs * run.epoch_steps,
-            completed=run.epoch * run.epoch_steps + run.step,
-            epoch=run.epoch + 1,
+            completed=epochs_done,
+            epoch=report.epoch,
         )
-
-    def epoch(self, report: Report) -> None:
-        self.progress.console.print(describe_report(report), highlight=False)
 
 
 def choose_display(as_json: bool, epochs: int) -> Display:
     """JSON where asked for, a bar on a terminal, else plain lines."""
     if as_json:
         return JsonLines()
-    return Bar(epochs) if Console().is_terminal else PlainLines()
+    live = sys.stdout is not None and sys.stdout.isatty() and not Console().is_dumb_terminal
+    return Bar(epochs) if live else PlainLines()
 
 
 def describe_report(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -26,8 +27,8 @@ def evaluate(
     if threads is not None:
         machine.limit_threads(threads)
     place = backends.get(backend, device)
-    network, theta, loss, _scale, _config = checkpoint.load(model)
-    _, test = datasets.mnist()
+    network, theta, loss, scale, _config = checkpoint.load(model)
+    test = dataclasses.replace(datasets.mnist()[1], scale=scale)
     result = evaluation.evaluate(network, place.asarray(theta), test, loss)
     if as_json:
         emit(

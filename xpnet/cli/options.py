@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ..backends import BACKENDS
-from ..errors import UsageError, check_choice
+from ..errors import UsageError, check_choice, check_count
 
-__all__ = ["Name", "Names", "Widths", "common", "debugging", "emit", "where"]
+__all__ = ["Name", "Names", "Number", "Widths", "common", "emit", "where"]
 
 Command = Callable[..., Any]
 
@@ -44,6 +44,23 @@ class Names(Name):
         return tuple(super(Names, self).convert(name.strip(), param, ctx) for name in names)
 
 
+class Number(click.ParamType[Any]):
+    """A whole or a real number that passes a check of ``errors``, which names the option."""
+
+    def __init__(self, kind: type[int] | type[float], check: Callable[[str, Any], Any]) -> None:
+        self.name = "integer" if kind is int else "float"
+        self.kind = kind
+        self.check = check
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            number = self.kind(value)
+        except ValueError:
+            wanted = "whole number" if self.kind is int else "number"
+            self.fail(f"{value!r} is no {wanted}", param, ctx)
+        return self.check(param.opts[0], number)
+
+
 class Widths(click.ParamType[Any]):
     """Whole numbers with commas between them, or ``none``."""
 
@@ -55,22 +72,18 @@ class Widths(click.ParamType[Any]):
         if value.strip() in ("", "none"):
             return ()
         try:
-            return tuple(int(width) for width in value.split(","))
+            widths = [int(width) for width in value.split(",")]
         except ValueError:
             self.fail(
                 f"{value!r}: widths are whole numbers with commas between them: 256,128", param, ctx
             )
+        return tuple(check_count(f"each width of {param.opts[0]}", width) for width in widths)
 
 
 def common(command: Command) -> Command:
     """The options every command has."""
-    debug = click.option(
-        "--debug",
-        is_flag=True,
-        expose_value=False,
-        callback=remember_debug,
-        is_eager=True,
-        help="Show the traceback of an error.",
+    debug = click.option(  # cli.run looks for it, so that it also helps with a wrong option
+        "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
     )
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON lines only.")
     return as_json(debug(command))
@@ -91,22 +104,11 @@ def where(command: Command) -> Command:
         "--device", envvar="XPNET_DEVICE", show_envvar=True, help="Device of the backend."
     )
     threads = click.option(
-        "--threads", type=int, help="Threads of a matrix product on the CPU.  [default: all cores]"
+        "--threads",
+        type=Number(int, check_count),
+        help="Threads of a matrix product on the CPU.  [default: all cores]",
     )
     return backend(device(threads(command)))
-
-
-_debugging: list[bool] = []
-
-
-def remember_debug(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        _debugging.append(True)
-
-
-def debugging() -> bool:
-    """Whether ``--debug`` was given."""
-    return bool(_debugging)
 
 
 def emit(**event: Any) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..backends import Backend
 from ..checkpoint import Checkpoint, Model, load_checkpoint, save_checkpoint
-from ..errors import UsageError, check_positive
+from ..errors import CheckpointError, UsageError
 from ..files import check_writable, remove_leftovers
+from ..optim import OPTIMIZERS
 from ..spec import Spec
 from ..state import Run, to_host
 
@@ -27,7 +28,7 @@ class Saver:
         self, path: Path | None, every: float, config: Spec, machine: Spec, *, resume: bool
     ) -> None:
         self.path = path
-        self.every = check_positive("--checkpoint-every", every)
+        self.every = every
         self.machine = machine
         self.remarks: list[str] = []
         self.start: Run | None = None
@@ -47,10 +48,15 @@ class Saver:
         """The Run in a checkpoint; UsageError where it was made with other options."""
         checkpoint = load_checkpoint(path)
         for name, here, there in differences(config, checkpoint.model.config):
+            _, found, option = name.partition("options.")
+            what = "--" + option.replace("_", "-") if found else name
             raise UsageError(
-                f"{path} was made with other options: {name} is {there} there and {here} here; "
+                f"{path} was made with other options: {what} is {there} there and {here} here; "
                 "repeat the options of the first run, or start anew without --resume"
             )
+        optimizer = OPTIMIZERS[config["options"]["optimizer"]]
+        if len(checkpoint.run.state.slots) != optimizer.n_slots:
+            raise CheckpointError(f"{path}: its training state does not fit its optimizer")
         for name, here, there in differences(self.machine, checkpoint.machine):
             self.remarks.append(
                 f"note: {name} was {there} and is {here}: the last bits of the weights may differ"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one lets the segment end and a checkpoint be written."""
+"""Ctrl-C and SIGTERM: in a training, the first one lets a checkpoint be written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 from ..errors import XpnetError
 from ..state import Run
 
-__all__ = ["Stop", "StoppedError", "stop_signals"]
+__all__ = ["Stop", "StoppedError", "stop_on_sigterm", "stop_signals"]
 
 
 class StoppedError(XpnetError):
@@ -42,6 +42,15 @@ class Stop:
             f"{run.step} steps; {remedy}",
             self.signal,
         )
+
+
+def stop_on_sigterm() -> None:
+    """From now on SIGTERM raises StoppedError, as Ctrl-C raises KeyboardInterrupt."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise StoppedError("terminated at once: files written before are intact", number)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 @contextmanager

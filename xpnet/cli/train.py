@@ -9,13 +9,14 @@ import click
 
 from .. import backends, datasets, machine
 from ..checkpoint import Model, save
+from ..errors import UsageError, check_positive
 from ..evaluation import evaluate
-from ..files import check_writable
+from ..files import check_writable, remove_leftovers
 from ..state import Run, report
-from ..train import segments
+from ..train import SEGMENT_SECONDS, segments
 from .configure import configure, training_options
 from .display import choose_display
-from .options import Name, common, where
+from .options import Name, Number, common, where
 from .saver import Saver
 from .signals import stop_signals
 
@@ -48,7 +49,7 @@ __all__ = ["train"]
 )
 @click.option(
     "--checkpoint-every",
-    type=float,
+    type=Number(float, check_positive),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -73,8 +74,11 @@ def train(
         machine.limit_threads(threads)
     network, hp, config = configure(n_in=784, n_out=10, **options)
     place = backends.get(backend, device)
+    if save_path and checkpoint_path and save_path.resolve() == checkpoint_path.resolve():
+        raise UsageError("--save and --checkpoint name the same file: give each its own")
     if save_path:
         check_writable(save_path)
+        remove_leftovers(save_path)
     record = machine.describe_machine(place, ops)
     saver = Saver(checkpoint_path, checkpoint_every, config, record, resume=resume)
     training_set, test_set = datasets.mnist()
@@ -94,13 +98,14 @@ def train(
             backend=place,
             reference=ops == "reference",
             start=saver.start,
+            segment_seconds=min(SEGMENT_SECONDS, checkpoint_every),
         ):
+            if saver.due(run) or stop.signal:  # before it is shown: a pipe may be broken
+                saver.save(place, run, model_of(run))
             if run.step == 0:
                 display.epoch(run.reports[-1])
             else:
                 display.segment(run, report(place, run, hp.loss.classifies))
-            if saver.due(run) or stop.signal or run.finished(hp.epochs, hp.patience):
-                saver.save(place, run, model_of(run))
             stop.leave_if_asked(run, saver.path)
     run = run or saver.start  # a finished one has no segment left
     assert run is not None
@@ -108,7 +113,7 @@ def train(
     model = model_of(run)
     test = evaluate(network, place.asarray(model.theta), test_set, hp.loss)  # the one look at it
     if save_path:
-        save(save_path, model)
+        save(save_path, model._replace(config={**config, "machine": record}))
     seconds = sum(epoch.seconds for epoch in run.reports)
     samples = sum(epoch.seconds * epoch.samples_per_second for epoch in run.reports)
     display.result(

@@ -21,6 +21,7 @@ __all__ = ["read_idx"]
 
 UNSIGNED_BYTE = 0x08
 MAX_BYTES = 8 << 30
+MAX_DIMENSIONS = 64  # what NumPy can hold
 CHUNK = 1 << 20
 
 
@@ -52,7 +53,7 @@ def parse(path: Path, file: BinaryIO) -> np.ndarray[Any, Any]:
         raise DataError(f"{path}: the file ends within its header")
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
     size = math.prod(shape)
-    if 0 in shape or size > MAX_BYTES:
+    if 0 in shape or size > MAX_BYTES or len(shape) > MAX_DIMENSIONS:
         raise DataError(f"{path}: the header promises an array of shape {shape}; it is damaged")
     body = bytearray()
     while len(body) <= size and (chunk := file.read(min(CHUNK, size + 1 - len(body)))):

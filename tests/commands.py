@@ -1,0 +1,45 @@
+"""Running ``xpnet`` as a process of its own, for tests of signals, pipes and full disks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+TINY = ["train", "--hidden", "8", "--threads", "1"]
+"""A training whose epoch takes a fraction of a second."""
+
+
+def environment(**changes):
+    """The environment without what xpnet and rich read from it, with ``changes``."""
+    foreign = ("XPNET_", "NO_COLOR", "FORCE_COLOR", "TTY_", "COLUMNS", "TERM")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**kept, **changes}
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "xpnet", *map(str, arguments)]
+
+
+def start(*arguments, prefix=(), **settings):
+    """Start xpnet; its output is read through pipes unless ``settings`` say otherwise."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    settings = {"env": environment(), **pipes, **settings}
+    return subprocess.Popen([*prefix, *command(*arguments)], **settings)
+
+
+def xpnet(*arguments, **settings):
+    """Run xpnet to its end: exit code, stdout and stderr."""
+    with start(*arguments, **settings) as process:
+        out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def the_error(err):
+    """The one ``Error: `` line, which is the last on stderr; there is no traceback."""
+    lines = err.splitlines()
+    assert lines, "nothing on stderr"
+    assert lines[-1].startswith("Error: "), err
+    assert sum(line.startswith("Error: ") for line in lines) == 1, err
+    assert "Traceback" not in err, err
+    return lines[-1]

@@ -1,0 +1,66 @@
+"""What tests share: the backends they run on, small problems, and a relative error."""
+
+from __future__ import annotations
+
+import contextlib
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from xpnet import backends
+
+BACKENDS = ["numpy", "numpy-reference", "array-api-strict", "device1"]
+
+
+def make_backend(name):
+    if name == "device1":
+        return backends.get("array-api-strict", "device1")
+    return backends.get(name.removesuffix("-reference"))
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    """Every backend; the GPU stand-in ``device1`` refuses NumPy and anything on another device."""
+    return make_backend(request.param)
+
+
+@pytest.fixture(params=BACKENDS)
+def ops(request):
+    """The primitives of every backend, and the plain ones on NumPy."""
+    backend = make_backend(request.param)
+    return backend.reference_ops() if request.param.endswith("-reference") else backend.ops()
+
+
+class HostReadError(Exception):
+    """Something inside a step read a device array on the host."""
+
+
+@contextlib.contextmanager
+def no_host_reads():
+    """Within, float(), bool(), int(), iteration, DLPack and NumPy cannot read a strict array."""
+    names = ("__float__", "__bool__", "__int__", "__index__", "__iter__", "__dlpack__", "__array__")
+
+    def refuse(self, *args, **kwargs):
+        raise HostReadError("a step must not wait for the device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(array_api_strict._array_object.Array, name, refuse, raising=False)
+        flags = array_api_strict.get_array_api_strict_flags()
+        array_api_strict.set_array_api_strict_flags(
+            boolean_indexing=False, data_dependent_shapes=False
+        )
+        try:
+            yield
+        finally:
+            array_api_strict.set_array_api_strict_flags(
+                boolean_indexing=flags["boolean_indexing"],
+                data_dependent_shapes=flags["data_dependent_shapes"],
+            )
+
+
+def relative_error(a, b):
+    """||a - b|| / ||b||, computed in float64."""
+    a, b = np.asarray(a, np.float64).ravel(), np.asarray(b, np.float64).ravel()
+    return np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-300)

@@ -1,0 +1,251 @@
+"""Every primitive of every backend against the plain reference on NumPy in float64."""
+
+import array_api_compat.numpy as compat_numpy
+import numpy as np
+import pytest
+from conftest import relative_error
+
+import xpnet
+from xpnet import backends
+from xpnet.backends.numpy import NumpyOps, Workspace
+from xpnet.ops import Ops
+from xpnet.types import Noise
+
+RNG = np.random.default_rng(0)
+M, N_IN, N_OUT, C, N = 9, 13, 6, 5, 40_000
+
+TOLERANCE = {
+    np.float32: 1e-6,  # sums of tens of roundings of 6e-8
+    np.float64: 1e-14,  # the same of 1e-16
+}
+
+# Arguments an override may overwrite, by primitive; everything else must stay as it was.
+DONATED = {
+    "scale_by": {0},
+    "clip_value": {0},
+    "add_weights": {0},
+    "sgd": {0},
+    "momentum": {0, 2},
+    "rmsprop": {0, 2},
+    "adam": {0, 2, 3},
+}
+
+
+def vector(n=N, scale=1.0):
+    return scale * RNG.normal(size=n)
+
+
+def noise():
+    return Noise(5, np.asarray([3], np.int32), np.arange(M, dtype=np.int32), layer=2)
+
+
+def affine_arguments(f):
+    f = xpnet.ACTIVATIONS[f]
+    return vector((M, N_IN)), vector((N_IN, N_OUT)), vector(N_OUT), f
+
+
+def affine_grad_arguments(f, need_dx):
+    x, W, b, f = affine_arguments(f)
+    _, saved = Ops(compat_numpy).affine(x, W, b, f)
+    return vector((M, N_OUT)), saved, W, f, need_dx
+
+
+def labels():
+    return RNG.integers(0, C, M).astype(np.int32)
+
+
+def positive(n):
+    return RNG.random(n) + 0.1
+
+
+def slots(n):
+    """As after some steps: a few of them tiny."""
+    v = positive(n)
+    v[::7] = 1e-33
+    return v
+
+
+PIXELS = RNG.integers(0, 256, (M, N_IN)).astype(np.uint8)
+LR = np.asarray([0.01])
+STEPS = {"early": np.asarray([1], np.int32), "flushing": np.asarray([128], np.int32)}
+
+CASES = {
+    "rows": {"": (np.asarray([4], np.int32), 3)},
+    "take": {"": (vector((M, N_IN)), np.asarray([3, 1, 1], np.int32))},
+    "gather": {
+        "uint8": (PIXELS, np.asarray([3, 0, 8], np.int32), 1 / 255, None),
+        "float": (vector((M, N_IN)), np.asarray([2, 2], np.int32), 1.0, None),
+    },
+    "affine": {f: affine_arguments(f) for f in xpnet.ACTIVATIONS},
+    "affine_grad": {
+        f"{f}-{need_dx}": affine_grad_arguments(f, need_dx)
+        for f in xpnet.ACTIVATIONS
+        for need_dx in (False, True)
+    },
+    "dropout": {"": (vector((M, N_IN)), noise(), 0.4)},
+    "softmax_xent": {
+        "labels": (vector((M, C), 4.0), labels(), None, 1 / M, 0.0),
+        "weighted": (vector((M, C), 4.0), labels(), positive(M), 1 / M, 0.0),
+        "smoothed": (vector((M, C)), labels(), None, 1 / M, 0.1),
+        "distributions": (vector((M, C)), positive((M, C)), None, 1 / M, 0.0),
+        "far": (vector((M, C), 300.0), labels(), None, 1 / M, 0.0),
+    },
+    "pack": {"": ([vector((3, 4)), vector(5)], [0, 64], 128)},
+    "square_sum": {"": (vector(),)},
+    "scale_by": {"": (vector(), np.asarray([0.3]))},
+    "clip_value": {"": (vector(), 0.5)},
+    "add_weights": {"l2": (vector(), 0.1, vector(), 30_000), "array": (vector(), LR, vector(), N)},
+    "sgd": {"": (vector(), vector(), LR)},
+    "momentum": {
+        f"{when}-{nesterov}": (vector(), vector(), slots(N), t, LR, 0.9, nesterov)
+        for when, t in STEPS.items()
+        for nesterov in (False, True)
+    },
+    "rmsprop": {
+        when: (vector(), vector(), slots(N), t, LR, 0.99, 1e-8) for when, t in STEPS.items()
+    },
+    "adam": {
+        when: (vector(), vector(), slots(N), slots(N), t, LR, 0.9, 0.999, 1e-8)
+        for when, t in STEPS.items()
+    },
+    "flush": {when: (slots(N), t) for when, t in STEPS.items()},
+}  # fmt: skip
+
+
+def primitives(cls):
+    return {name for name, f in vars(cls).items() if callable(f) and not name.startswith("_")}
+
+
+def test_every_primitive_and_every_override_has_a_case():
+    assert primitives(Ops) == set(CASES)
+    helpers = {"empty"}
+    assert primitives(NumpyOps) - helpers <= set(CASES), "an override of nothing is a typo"
+
+
+def convert(value, dtype, place=lambda a: a):
+    """The argument with its float arrays as ``dtype`` and all arrays put in place."""
+    if isinstance(value, Noise):
+        return value._replace(t=place(value.t), rows=place(value.rows))
+    if isinstance(value, tuple | list):
+        return type(value)(convert(v, dtype, place) for v in value)
+    if isinstance(value, np.ndarray):
+        return place(value.astype(dtype) if value.dtype.kind == "f" else value.copy())
+    return value
+
+
+def leaves(value):
+    if isinstance(value, tuple | list):
+        return [leaf for part in value for leaf in leaves(part)]
+    return [value] if hasattr(value, "shape") else []
+
+
+def call(ops, name, arguments, dtype):
+    if name == "gather":
+        arguments = (*arguments[:3], dtype)
+    return getattr(ops, name)(*arguments)
+
+
+EVERY_CASE = [(name, case) for name, cases in CASES.items() for case in cases]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "case"), EVERY_CASE)
+def test_primitives_equal_the_reference(backend, name, case, dtype):
+    arguments = CASES[name][case]
+    exact = leaves(call(Ops(compat_numpy), name, convert(arguments, np.float64), np.float64))
+    own_dtype = backend.xp.float32 if dtype == np.float32 else backend.xp.float64
+    placed = convert(arguments, dtype, backend.asarray)
+    results = leaves(call(backend.ops(), name, placed, own_dtype))
+    assert len(results) == len(exact)
+    for result, wanted in zip(results, exact, strict=True):
+        result = backend.to_numpy(result)
+        assert result.shape == wanted.shape
+        if wanted.dtype.kind == "f":
+            assert result.dtype == dtype, "float32 stays float32"
+            assert relative_error(result, wanted) <= TOLERANCE[dtype]
+        else:
+            assert np.array_equal(result, wanted)
+
+
+@pytest.mark.parametrize(("name", "case"), EVERY_CASE)
+@pytest.mark.parametrize("workspace", [None, Workspace()], ids=["plain", "workspace"])
+def test_overrides_write_only_what_is_donated(name, case, workspace):
+    """Donated arguments may change; the others are read-only here, and NumPy would raise."""
+    arguments = convert(CASES[name][case], np.float32)
+    for i, argument in enumerate(arguments):
+        if i not in DONATED.get(name, set()):
+            for array in leaves(argument):
+                array.flags.writeable = False
+    before = [array.copy() for argument in arguments for array in leaves(argument)]
+    call(NumpyOps(workspace), name, arguments, np.float32)
+    after = [(i, array) for i, argument in enumerate(arguments) for array in leaves(argument)]
+    for old, (i, new) in zip(before, after, strict=True):
+        assert i in DONATED.get(name, set()) or np.array_equal(old, new)
+
+
+def test_writing_what_is_not_donated_is_noticed():
+    """The planted fault: an override that scales its input in place."""
+    x = np.ones((2, 2), np.float32)
+    x.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        np.multiply(x, 2, out=x)
+
+
+def test_results_without_a_workspace_are_not_overwritten():
+    ops = backends.get("numpy").ops()
+    x, W, b, f = convert(affine_arguments("relu"), np.float32)
+    first, _ = ops.affine(x, W, b, f)
+    kept = first.copy()
+    second, _ = ops.affine(2 * x, W, b, f)
+    assert np.array_equal(first, kept)
+    assert not np.shares_memory(first, second)
+
+
+def test_a_workspace_gives_the_same_memory_in_every_step():
+    workspace = Workspace()
+    first = [workspace.empty((2, 3), np.float32), workspace.empty((2, 3), np.float32)]
+    workspace.restart()
+    second = [workspace.empty((2, 3), np.float32), workspace.empty((2, 3), np.float32)]
+    assert [a is b for a, b in zip(first, second, strict=True)] == [True, True]
+    assert first[0] is not first[1]
+
+
+def test_gradients_in_a_workspace_are_the_same_in_later_steps():
+    """From the second step on, blocks are computed at their place in the packed vector."""
+    network = xpnet.mlp(N_IN, 7, 6, C)
+    theta = network.init(0)
+    workspace = Workspace()
+    ops = NumpyOps(workspace)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(M, N_IN)).astype(np.float32)
+        y = rng.integers(0, C, M).astype(np.int32)
+        workspace.restart()
+        g = network.loss_and_grad(ops, theta, x, y, xpnet.SoftmaxCrossEntropy()).g
+        reference = Ops(compat_numpy)
+        exact = network.loss_and_grad(reference, theta, x, y, xpnet.SoftmaxCrossEntropy()).g
+        assert relative_error(g, exact) < 1e-6
+
+
+@pytest.mark.parametrize("activation", sorted(xpnet.ACTIVATIONS))
+def test_activations_are_finite_far_out_and_keep_nan(activation):
+    f = xpnet.ACTIVATIONS[activation]
+    z = np.asarray([-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4], np.float32)
+    with np.errstate(under="ignore"):
+        y = f.function(compat_numpy, z)
+        d = f.derivative(compat_numpy, z if f.derivative_of == "z" else y)
+    assert np.isfinite(y).all()
+    assert np.isfinite(d).all()
+    assert y.dtype == d.dtype == np.float32
+    assert np.isnan(f.function(compat_numpy, np.asarray([np.nan], np.float32)))[0]
+
+
+def test_softmax_with_huge_logits_is_finite():
+    logits = np.asarray([[1e4, -1e4, 0.0]], np.float32)
+    for ops in (Ops(compat_numpy), NumpyOps()):
+        loss, n_correct, dlogits = ops.softmax_xent(
+            logits, np.asarray([1], np.int32), None, 1.0, 0.0
+        )
+        assert float(loss) == 2e4
+        assert int(n_correct) == 0
+        assert dlogits.tolist() == [[1.0, -1.0, 0.0]]
