@@ -96,7 +96,9 @@ def main() -> None:
                 losses[name, epoch] = next(epochs)
                 seconds[name, epoch].append(time.process_time() - began)
 
-    versions = f"numpy {np.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    versions = (
+        f"numpy {np.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    )
     print(f"{versions}, {platform.machine()}, one thread, {arguments.rounds} rounds")
     print("epoch  xpnet s  torch s  ratio  xpnet loss  torch loss")
     for epoch in range(arguments.epochs):

@@ -6,6 +6,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+
+from xpnet import Dataset
+
 TINY = ["train", "--hidden", "8", "--threads", "1"]
 """A training whose epoch takes a fraction of a second."""
 
@@ -43,3 +47,12 @@ def the_error(err):
     assert sum(line.startswith("Error: ") for line in lines) == 1, err
     assert "Traceback" not in err, err
     return lines[-1]
+
+
+def little_mnist():
+    """Four hundred random images, in two parts as MNIST has them."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (400, 784), dtype=np.uint8)
+    y = rng.integers(0, 10, 400).astype(np.uint8)
+    scale = float(np.float32(1 / 255))
+    return Dataset(X[:300], y[:300], scale=scale), Dataset(X[300:], y[300:], scale=scale)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+
+# One thread: two tests at a time do not fight over cores. It must be said before NumPy is loaded.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 import array_api_strict
 import numpy as np

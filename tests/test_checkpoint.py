@@ -6,8 +6,6 @@ import json
 import os
 import pickle
 import random
-from collections import deque
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -60,12 +58,18 @@ def toy(n=90, seed=5):
     return Dataset(X, (X[:, 0] > X[:, 1]).astype(np.int32), scale=0.5)
 
 
-def run_of(network, hp, n_segments=None, data=None, start=None):
-    """The Run after ``n_segments`` short segments, or after the last one; None where none is."""
-    data = data or toy()
-    runs = segments(network, data, hp=hp, backend=NUMPY, start=start, segment_seconds=1e-9)
-    last = deque(islice(runs, n_segments), maxlen=1)
-    return to_host(NUMPY, last[0]) if last else None
+def run_of(network, hp, until=None, start=None):
+    """The Run after ``until`` short segments, or when until(run) holds, or after the last.
+
+    None where there is no segment left.
+    """
+    run = None
+    loop = segments(network, toy(), hp=hp, backend=NUMPY, start=start, segment_seconds=1e-9)
+    for done, newest in enumerate(loop, 1):
+        run = newest
+        if until and (until(run) if callable(until) else done == until):
+            break
+    return run and to_host(NUMPY, run)
 
 
 def checkpoint_of(network, hp, run):
@@ -147,14 +151,13 @@ def test_a_training_interrupted_anywhere_ends_with_the_same_bits(tmp_path, seed)
     )
     whole = run_of(network, hp)
     run, mid_epoch = None, 0
-    for i in range(100):
-        piece = run_of(network, hp, rng.randint(1, 3), start=run)
-        if piece is None:
-            break
+    pieces = 0
+    while piece := run_of(network, hp, rng.randint(1, 8), start=run):
+        pieces += 1
         mid_epoch += piece.step > 0
-        save_checkpoint(tmp_path / f"{i}", checkpoint_of(network, hp, piece))
-        run = load_checkpoint(tmp_path / f"{i}").run
-    assert i > 3
+        save_checkpoint(tmp_path / "checkpoint", checkpoint_of(network, hp, piece))
+        run = load_checkpoint(tmp_path / "checkpoint").run
+    assert pieces > 3
     assert mid_epoch > 1
     assert run.epoch == 3
     assert bits(run.theta) == bits(whole.theta)
@@ -348,13 +351,17 @@ STATE_NONSENSE = {
 }
 
 
+def in_second_epoch(run):
+    return run.epoch == 1
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     """The tensors and the spec of a checkpoint that is in its second epoch."""
     network = Network(3, [Dense(2, "relu"), Dropout(0.1)])
     hp = Hyperparameters(batch_size=4, epochs=2)
     path = tmp_path_factory.mktemp("sound") / "checkpoint"
-    save_checkpoint(path, checkpoint_of(network, hp, run_of(network, hp, 3)))
+    save_checkpoint(path, checkpoint_of(network, hp, run_of(network, hp, in_second_epoch)))
     return checkpoint.read(path)
 
 

@@ -223,10 +223,12 @@ def test_what_is_placed_has_the_dtypes_of_training(X, y, X_dtype, y_dtype, dtype
         assert (array == 1).all()
 
 
-def test_big_whole_numbers_as_regression_targets_do_not_wrap():
-    y = np.array([3_000_000_000, -5_000_000_000, 7])
-    data = Dataset(np.ones((3, 1)), y).check(1, 1, xpnet.MeanSquaredError())
-    np.testing.assert_array_equal(data.to(lambda a: a, "float64").y, y)
+@pytest.mark.parametrize("edge", [2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**40])
+def test_big_whole_numbers_as_regression_targets_do_not_wrap(edge):
+    data = Dataset(np.ones((2, 1)), np.array([edge, 7])).check(1, 1, xpnet.MeanSquaredError())
+    y = data.to(lambda a: a, "float64").y
+    assert y.tolist() == [edge, 7]
+    assert y.dtype == ("int32" if -(2**31) <= edge < 2**31 else "float64")
 
 
 def test_values_too_big_for_float32_are_refused_and_named():

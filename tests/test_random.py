@@ -120,6 +120,19 @@ def test_draws_follow_their_distribution(draw, cdf, mean, variance, fourth, seed
     assert abs(neighbours) < 4.5 / math.sqrt(N)
 
 
+@pytest.mark.parametrize(("seed", "stream"), [(0, 0), (2**32 - 1, 1 << 20)])
+def test_draws_are_made_of_the_words_of_their_stream(seed, stream):
+    n = 50
+    words = jax_threefry((seed, stream), (np.zeros(2 * n), np.arange(2 * n)))
+    u = [(int(a >> 6) * 2**26 + int(b >> 6) + 0.5) / 2**52 for a, b in zip(*words, strict=True)]
+    assert random.uniform(seed, stream, 2 * n).tolist() == u
+    z = [
+        math.sqrt(-2 * math.log(a)) * math.cos(2 * math.pi * b)
+        for a, b in zip(u[:n], u[n:], strict=True)
+    ]
+    np.testing.assert_allclose(random.normal(seed, stream, n), z, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("draw", [random.uniform, random.normal])
 def test_seeds_and_streams_are_unrelated(draw):
     x = draw(0, random.WEIGHTS, N)

@@ -59,7 +59,7 @@ def test_everything_survives_json(thing, table):
 
 @pytest.mark.parametrize(("thing", "table"), EXAMPLES, ids=NAMES)
 def test_an_unknown_field_is_refused_and_named(thing, table):
-    with pytest.raises(DataError, match="does not fit this version.*colour"):
+    with pytest.raises(DataError, match=r"does not fit this version.*colour"):
         build({**describe(thing, table), "colour": 1}, table)
 
 

@@ -3,8 +3,6 @@
 Read the source in the order ops, layers, network, train.
 """
 
-from importlib.metadata import version
-
 from .activations import ACTIVATIONS, Activation
 from .checkpoint import Model, load, save
 from .data import Dataset
@@ -32,8 +30,7 @@ from .optim import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop
 from .schedules import Constant, Cosine, Exponential, OneCycle, Step
 from .state import Report
 from .train import fit
-
-__version__ = version("xpnet")
+from .version import __version__
 
 __all__ = [
     "ACTIVATIONS",
@@ -69,6 +66,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "XpnetError",
+    "__version__",
     "evaluate",
     "fit",
     "gradients",

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
-import sys
 from collections.abc import Iterable
 
 __all__ = [
@@ -78,10 +78,13 @@ def check_count(what: str, value: int, *, minimum: int = 1) -> int:
 
 
 def is_number(value: object) -> bool:
-    """Whether ``value`` is a real number that a float can hold; True and False are none."""
+    """Whether ``value`` is a finite number that a float can hold; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return False
-    return -sys.float_info.max <= value <= sys.float_info.max
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def check_positive(what: str, value: float) -> float:

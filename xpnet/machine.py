@@ -9,13 +9,17 @@ import threadpoolctl
 from .backends import Backend
 from .errors import check_count
 from .spec import Spec
+from .version import __version__
 
 __all__ = ["describe_machine", "limit_threads", "thread_count"]
+
+MAX_THREADS = 2**15  # more than any BLAS has; the number must fit a C int
 
 
 def limit_threads(n: int) -> None:
     """Let matrix products on the CPU use ``n`` threads from now on."""
-    threadpoolctl.threadpool_limits(check_count("threads", n), user_api="blas")
+    n = min(check_count("threads", n), MAX_THREADS)
+    threadpoolctl.threadpool_limits(n, user_api="blas")
 
 
 def thread_count() -> int | None:
@@ -35,6 +39,7 @@ def describe_machine(backend: Backend, ops: str) -> Spec:
         "backend": backend.name,
         "device": backend.device_name,
         "version": backend.version,
+        "xpnet": __version__,
         "ops": ops,
         "threads": thread_count(),
         "processor": platform.machine(),

@@ -150,6 +150,7 @@ def segments(
     ``start`` is a Run, its arrays on the host, to go on from. ``reference`` trains with the plain
     primitives. The datasets are on the host. Raises as ``fit`` does.
     """
+    backend.check_dtype(hp.dtype)
     if validation is None and hp.split_fraction:
         train, validation = train.split(hp.split_fraction, hp.seed)
     train = train.check(network.n_in, network.n_out, hp.loss).to(backend.asarray, hp.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +61,6 @@ def of(array: Array) -> Backend:
 
 def module_of(name: str) -> Any:
     """The module here for the backend ``name``, once what it stands on can be imported."""
-    check_one_cupy()
     entry = BACKENDS[name]
     try:
         importlib.import_module(entry.package)
@@ -73,6 +71,7 @@ def module_of(name: str) -> Any:
 
 def available(*, check: bool = False) -> list[Status]:
     """Every backend xpnet knows, usable here or not; ``check`` runs a matrix product on each."""
+    check_one_cupy()
     statuses = []
     for name in BACKENDS:
         try:
@@ -108,6 +107,8 @@ def check_one_cupy() -> None:
 
 
 def is_installed(distribution: str) -> bool:
+    import importlib.metadata  # slow to import, and seldom needed
+
     try:
         importlib.metadata.distribution(distribution)
     except importlib.metadata.PackageNotFoundError:

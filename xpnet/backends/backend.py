@@ -47,6 +47,9 @@ class Backend:
         """The plain Array API primitives."""
         return Ops(self.xp, self.device)
 
+    def check_dtype(self, dtype: str) -> None:
+        """Raise UsageError, with the remedy, where arrays of ``dtype`` cannot be had here."""
+
     def asarray(self, host: np.ndarray[Any, Any]) -> Array:
         """A copy of ``host`` on the device, with the same dtype."""
         return self.xp.asarray(host, device=self.device, copy=True)

@@ -53,7 +53,9 @@ class NumpyOps(Ops):
         self.workspace = workspace
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return np.empty(shape, dtype) if self.workspace is None else self.workspace.empty(shape, dtype)
+        return (
+            np.empty(shape, dtype) if self.workspace is None else self.workspace.empty(shape, dtype)
+        )
 
     def take(self, A: Array, index: Array) -> Array:
         out = self.empty((len(index), *A.shape[1:]), A.dtype)

@@ -11,6 +11,7 @@ import traceback
 import click
 
 from ..errors import XpnetError, check_choice
+from ..version import __version__
 from .backends import backends
 from .evaluate import evaluate
 from .signals import stop_on_sigterm
@@ -64,7 +65,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + ".",
 )
-@click.version_option(package_name="xpnet", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Train multilayer perceptrons on NumPy and every other array library."""
 

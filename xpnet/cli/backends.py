@@ -6,7 +6,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ..backends import available
+from ..backends import Status, available
+from ..errors import XpnetError
 from .options import common, emit
 
 __all__ = ["backends"]
@@ -21,7 +22,16 @@ def backends(check: bool, as_json: bool) -> None:
     if as_json:
         for status in statuses:
             emit(event="backend", **status._asdict())
-        return
+    else:
+        print_table(statuses)
+    if check:
+        loaded = {status.name for status in available() if status.usable}
+        for status in statuses:
+            if status.name in loaded and not status.usable:
+                raise XpnetError(f"the check failed: {status.reason}")
+
+
+def print_table(statuses: list[Status]) -> None:
     table = Table("backend", "usable", "device", "version", "")
     for status in statuses:
         table.add_row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -146,7 +147,9 @@ def configure(*, n_in: int, n_out: int, **options: Any) -> tuple[Network, Hyperp
     hp = hyperparameters_of(
         **{name: value for name, value in options.items() if name not in NETWORK_OPTIONS}
     )
+    hp = dataclasses.replace(hp, validation_split=hp.split_fraction)
     options.update(
+        activation=[f.activation for f in network.layers[:-1] if isinstance(f, Dense)],
         lr=hp.optimizer.lr,
         weight_decay=hp.optimizer.weight_decay,
         validation_split=hp.split_fraction,

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from .. import backends, checkpoint, datasets, evaluation, machine
-from .options import common, emit, where
+from .options import FILE, common, emit, where
 
 __all__ = ["evaluate"]
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=FILE)
 @where
 @common
 def evaluate(

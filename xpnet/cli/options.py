@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ import click
 from ..backends import BACKENDS
 from ..errors import UsageError, check_choice, check_count
 
-__all__ = ["Name", "Names", "Number", "Widths", "common", "emit", "where"]
+__all__ = ["FILE", "Name", "Names", "Number", "Widths", "common", "emit", "where"]
 
 Command = Callable[..., Any]
 
@@ -77,7 +78,13 @@ class Widths(click.ParamType[Any]):
             self.fail(
                 f"{value!r}: widths are whole numbers with commas between them: 256,128", param, ctx
             )
+        if max(widths) >= 2**31:  # where the index of a weight no longer fits an int32
+            self.fail(f"{max(widths)}: a layer that wide fits into no memory", param, ctx)
         return tuple(check_count(f"each width of {param.opts[0]}", width) for width in widths)
+
+
+FILE = click.Path(path_type=Path, readable=False)
+"""A path as it is: whoever opens the file says what is wrong with it."""
 
 
 def common(command: Command) -> Command:

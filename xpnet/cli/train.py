@@ -16,7 +16,7 @@ from ..state import Run, report
 from ..train import SEGMENT_SECONDS, segments
 from .configure import configure, training_options
 from .display import choose_display
-from .options import Name, Number, common, where
+from .options import FILE, Name, Number, common, where
 from .saver import Saver
 from .signals import stop_signals
 
@@ -36,14 +36,14 @@ __all__ = ["train"]
 @click.option(
     "--save",
     "save_path",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="Write the trained model here.",
 )
 @click.option(
     "--checkpoint",
     "checkpoint_path",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="Write a checkpoint here after every epoch and every few seconds.",
 )

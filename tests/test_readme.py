@@ -1,0 +1,52 @@
+"""The README's Python example and what it says of the source."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet.cli import EXIT_CODES
+
+ROOT = pathlib.Path(xpnet.__file__).parent.parent
+README = ROOT / "README.md"
+pytestmark = pytest.mark.skipif(not README.exists(), reason="needs a checkout with its README")
+
+
+def text():
+    return README.read_text(encoding="utf-8")
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    [example] = re.findall(r"```python\n(.*?)```", text(), re.DOTALL)
+    assert len([line for line in example.splitlines() if line]) <= 12
+    names = {}
+    exec(example, names)
+    accuracy = float(re.search(r"test accuracy ([\d.]+)", capsys.readouterr().out)[1])
+    assert accuracy > 0.95
+    assert np.array_equal(names["model"].theta, names["theta"])
+
+
+def test_the_two_commands_stand_alone():
+    commands = [line for line in text().splitlines() if line.startswith("python3 -m venv")]
+    assert commands == [
+        "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/xpnet train",
+        'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/pytest',
+    ]
+
+
+def test_links_lead_to_files():
+    links = re.findall(r"\]\((?!http)([^)]+)\)", text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_exit_code_is_listed():
+    listed = {int(code) for code in re.findall(r"\| (\d+) \|", text())}
+    assert listed == set(EXIT_CODES)
+
+
+def test_every_activation_is_listed():
+    assert all(re.search(rf"\b{name}\b", text()) for name in xpnet.ACTIVATIONS)
