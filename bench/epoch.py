@@ -96,10 +96,8 @@ def main() -> None:
                 losses[name, epoch] = next(epochs)
                 seconds[name, epoch].append(time.process_time() - began)
 
-    versions = (
-        f"numpy {np.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    )
-    print(f"{versions}, {platform.machine()}, one thread, {arguments.rounds} rounds")
+    print(f"numpy {np.__version__}, torch {torch.__version__}, Python {platform.python_version()}")
+    print(f"{platform.machine()}, one thread, CPU seconds, medians of {arguments.rounds} rounds")
     print("epoch  xpnet s  torch s  ratio  xpnet loss  torch loss")
     for epoch in range(arguments.epochs):
         ours, theirs = (statistics.median(seconds[name, epoch]) for name in sides)

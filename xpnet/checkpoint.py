@@ -229,7 +229,7 @@ def write(path: Path, tensors: Mapping[str, HostArray], spec: Spec) -> None:
         name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()
     }
     try:
-        text = json.dumps(spec, allow_nan=False)
+        text = json.dumps(spec, allow_nan=False, default=np.generic.item)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: the model holds what JSON cannot: {error}") from error
     metadata = {"format": str(FORMAT), "xpnet": text}

@@ -72,7 +72,7 @@ def check_choice(what: str, name: str, known: Iterable[str]) -> str:
 
 def check_count(what: str, value: int, *, minimum: int = 1) -> int:
     """Return ``value`` if it is a whole number >= ``minimum``; else raise UsageError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
         raise UsageError(f"{what} must be a whole number >= {minimum}, not {value!r}")
     return value
 

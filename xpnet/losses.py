@@ -48,7 +48,9 @@ class SoftmaxCrossEntropy:
         return ops.softmax_xent(out, target, weight, scale, self.smoothing)
 
     def check_target(self, n_out: int, y: Array) -> None:
-        if y.ndim == 1 and np.issubdtype(y.dtype, np.integer):
+        if y.ndim == 1 and y.dtype.kind == "f":
+            raise DataError(f"class labels must be whole numbers, not {y.dtype}: y.astype(int)")
+        if y.ndim == 1:
             check_labels(n_out, y)
         else:
             check_matrix(n_out, y)

@@ -53,9 +53,10 @@ class NumpyOps(Ops):
         self.workspace = workspace
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return (
-            np.empty(shape, dtype) if self.workspace is None else self.workspace.empty(shape, dtype)
-        )
+        """New memory, or the workspace's."""
+        if self.workspace is None:
+            return np.empty(shape, dtype)
+        return self.workspace.empty(shape, dtype)
 
     def take(self, A: Array, index: Array) -> Array:
         out = self.empty((len(index), *A.shape[1:]), A.dtype)
@@ -261,6 +262,6 @@ def load(device: str | None) -> Backend:
     return NumpyBackend("numpy", xp, version=np.__version__)
 
 
-def of(array: Array) -> Backend:
+def of(_array: Array) -> Backend:
     """The backend of a NumPy array."""
     return load(None)
