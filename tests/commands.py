@@ -15,8 +15,8 @@ TINY = ["train", "--hidden", "8", "--threads", "1"]
 
 
 def environment(**changes):
-    """The environment without what xpnet and rich read from it, with ``changes``."""
-    foreign = ("XPNET_", "NO_COLOR", "FORCE_COLOR", "TTY_", "COLUMNS", "TERM")
+    """The environment without what changes the output of xpnet, with ``changes``."""
+    foreign = ("XPNET_", "NO_COLOR", "FORCE_COLOR", "TTY_", "COLUMNS", "TERM", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, **changes}
 
