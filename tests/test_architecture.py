@@ -19,13 +19,14 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 # The order in which the source can be read: a module imports only from rooms further up.
 ROOMS = [
     ["errors", "files", "version"],
-    ["types"],
+    ["types", "tensorfile"],
     ["random", "activations"],
     ["ops"],
     ["initializers"],
     ["layers", "losses", "optim", "schedules"],
-    ["network", "spec", "data"],
-    ["datasets", "backends"],
+    ["network", "spec", "backends"],
+    ["data"],
+    ["datasets"],
     ["hyperparameters", "evaluation"],
     ["state"],
     ["train", "machine"],

@@ -14,11 +14,12 @@ from commands import TINY, environment, little_mnist, start, the_error
 
 import xpnet as package
 from xpnet import Model, SoftmaxCrossEntropy, backends, cli, datasets, load, mlp, save
-from xpnet.checkpoint import load_checkpoint, read, write
+from xpnet.checkpoint import load_checkpoint
 from xpnet.cli import saver
 from xpnet.cli.configure import OPTIONS
 from xpnet.cli.options import Number
 from xpnet.errors import BackendError, TrainingError
+from xpnet.tensorfile import read, write
 
 train_module = sys.modules["xpnet.cli.train"]  # the name ``cli.train`` is the command
 

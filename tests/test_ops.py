@@ -73,8 +73,9 @@ CASES = {
     "rows": {"": (np.asarray([4], np.int32), 3)},
     "take": {"": (vector((M, N_IN)), np.asarray([3, 1, 1], np.int32))},
     "gather": {
-        "uint8": (PIXELS, np.asarray([3, 0, 8], np.int32), 1 / 255, None),
-        "float": (vector((M, N_IN)), np.asarray([2, 2], np.int32), 1.0, None),
+        "uint8": (PIXELS, np.asarray([3, 0, 8], np.int32), None, 1 / 255),
+        "standardised": (PIXELS, np.asarray([3], np.int32), vector(N_IN), vector(N_IN)),
+        "float": (vector((M, N_IN)), np.asarray([2, 2], np.int32), None, 1.0),
     },
     "affine": {f: affine_arguments(f) for f in xpnet.ACTIVATIONS},
     "affine_grad": {
@@ -141,7 +142,7 @@ def leaves(value):
 
 def call(ops, name, arguments, dtype):
     if name == "gather":
-        arguments = (*arguments[:3], dtype)
+        arguments = (*arguments, dtype)
     return getattr(ops, name)(*arguments)
 
 

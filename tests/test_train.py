@@ -271,7 +271,7 @@ def test_reports_hold_what_they_say(backend):
     assert report.train_loss == pytest.approx(evaluation.loss, rel=1e-5)
     assert report.val_loss == pytest.approx(evaluation.loss, rel=1e-6)
     assert report.train_accuracy == report.val_accuracy == evaluation.accuracy
-    logits = backend.to_numpy(xpnet.predict(network, theta, data.X, data.scale))
+    logits = backend.to_numpy(xpnet.predict(network, theta, backend.asarray(data.X), data.scale))
     assert evaluation.accuracy == (logits.argmax(axis=1) == data.y).mean()
     assert evaluation.n == 300
     assert report.samples_per_second == pytest.approx(300 / report.seconds)
@@ -379,9 +379,9 @@ def train_steps(backend, n, **hp):
 
     hp = xpnet.Hyperparameters(batch_size=32, **hp)
     data = digits()
-    step = backend.compile(make_step(NETWORK, hp, 32, data.scale, 10))
+    step = backend.compile(make_step(NETWORK, hp, 32, 10))
     order = permutation(backend.xp, 0, 0, data.n)
-    feed = Feed(data.X, data.y.astype(np.int32), None, order)
+    feed = Feed(data.X, data.y.astype(np.int32), None, None, data.scale, order)
     return backend.loop(step, initial_state(NETWORK, hp), feed, n)
 
 

@@ -8,52 +8,45 @@ SHA-256 over themselves and every tensor: a damaged file is refused. Nothing is 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
 
 from .activations import ACTIVATIONS, Activation
-from .errors import CheckpointError, UsageError, XpnetError, check_count, check_positive
-from .files import write_atomically
+from .data import check_scaling
+from .errors import CheckpointError, UsageError, check_count
 from .hyperparameters import Hyperparameters
 from .losses import LOSSES, SoftmaxCrossEntropy
 from .network import Network
 from .spec import Spec, build, describe, network_from_spec, network_spec
 from .state import Report, Run, State, initial_state
+from .tensorfile import HostArray, read, refusing, write
 from .types import Array, Loss
 
 __all__ = ["Checkpoint", "Model", "load", "load_checkpoint", "save", "save_checkpoint"]
 
-FORMAT = 1
 DTYPES = ("float32", "float64")
 
-NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What a file with a right hash and a senseless content can make Python raise."""
-
-HostArray = np.ndarray[Any, Any]
 Path_ = str | os.PathLike[str]
 
 
 class Model(NamedTuple):
     """A trained network and what it takes to use it.
 
-    ``theta`` (n_theta,) are the weights, inputs are multiplied by ``scale``, ``loss`` says what
-    the outputs mean, and ``config`` is anything JSON can hold, such as how it was trained.
+    ``theta`` (n_theta,) are the weights; the network takes (x - shift) * scale, as ``Dataset``
+    has it; ``loss`` says what the outputs mean; and ``config`` is anything JSON can hold, such as
+    how it was trained.
     """
 
     network: Network
     theta: Array
     loss: Loss = SoftmaxCrossEntropy()
-    scale: float = 1.0
+    scale: Array | float = 1.0
+    shift: Array | None = None
     config: Spec = {}  # noqa: RUF012 - never written to
 
 
@@ -110,18 +103,6 @@ def load_checkpoint(path: Path_) -> Checkpoint:
         return Checkpoint(model, run_from(tensors, spec["progress"], model), dict(spec["machine"]))
 
 
-@contextlib.contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Turn whatever a senseless file sets off within into a CheckpointError that names it."""
-    try:
-        yield
-    except XpnetError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    except NONSENSE as error:
-        what = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"{path}: not written by this version of xpnet ({what})") from error
-
-
 # ---- models and states as tensors ----------------------------------------------------------
 
 
@@ -129,24 +110,26 @@ def model_spec(model: Model) -> Spec:
     return {
         "network": network_spec(model.network),
         "loss": describe(model.loss, LOSSES),
-        "scale": float(model.scale),
+        "scale": None if hasattr(model.scale, "shape") else float(model.scale),
         "config": model.config,
     }
 
 
 def weights(model: Model) -> dict[str, HostArray]:
-    """The parameters by name: ``layers.0.W``, ``layers.0.b``, ..."""
+    """The parameters by name: ``layers.0.W``, ``layers.0.b``, ...; and what scales the input."""
     network, theta = model.network, model.theta
     if theta.shape != (network.n_theta,) or str(theta.dtype) not in DTYPES:
         raise UsageError(
             f"theta must be ({network.n_theta},) of {' or '.join(DTYPES)} for this network, "
             f"not {theta.shape} of {theta.dtype}"
         )
-    return {
+    named = {
         f"layers.{i}.{name}": array
         for i, layer in enumerate(network.split(np, theta))
         for name, array in layer.items()
     }
+    scaling = {"input.scale": model.scale, "input.shift": model.shift}
+    return {**named, **{name: a for name, a in scaling.items() if hasattr(a, "shape")}}
 
 
 def model_from(
@@ -172,9 +155,13 @@ def model_from(
         raise CheckpointError(
             f"weights are all {' or all '.join(DTYPES)}, not {', '.join(sorted(dtypes))}"
         )
-    scale = check_positive("the scale", spec["scale"])
+    scale, shift = tensors.get("input.scale", spec["scale"]), tensors.get("input.shift")
+    for array in (scale, shift):
+        if isinstance(array, np.ndarray) and array.shape != (network.n_in,):
+            raise CheckpointError(f"what scales the input has no shape ({network.n_in},)")
+    check_scaling(shift, scale)
     loss = build(spec["loss"], LOSSES)
-    return Model(network, network.flatten(params), loss, scale, dict(spec["config"]))
+    return Model(network, network.flatten(params), loss, scale, shift, dict(spec["config"]))
 
 
 def run_from(tensors: Mapping[str, HostArray], progress: Spec, model: Model) -> Run:
@@ -219,51 +206,3 @@ def state_from(tensors: Mapping[str, HostArray]) -> State:
     slots = tuple(tensors[f"state.slots.{i}"] for i in range(n_slots))
     named = {name: tensors[f"state.{name}"] for name in State._fields if name != "slots"}
     return State(slots=slots, **named)
-
-
-# ---- the file ------------------------------------------------------------------------------
-
-
-def write(path: Path, tensors: Mapping[str, HostArray], spec: Spec) -> None:
-    arrays = {
-        name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()
-    }
-    try:
-        text = json.dumps(spec, allow_nan=False, default=np.generic.item)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: the model holds what JSON cannot: {error}") from error
-    metadata = {"format": str(FORMAT), "xpnet": text}
-    metadata["sha256"] = fingerprint(arrays, metadata)
-    write_atomically(path, safetensors.numpy.save(arrays, metadata))
-
-
-def read(path: Path) -> tuple[dict[str, HostArray], Spec]:
-    """The tensors and the JSON of a file; only an undamaged file of ours gets through."""
-    content = path.read_bytes()
-    try:
-        tensors = safetensors.numpy.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (SafetensorError, *NONSENSE) as error:
-        raise CheckpointError(f"{path}: damaged, or no safetensors file ({error})") from error
-    metadata = header.get("__metadata__") or {}
-    if "xpnet" not in metadata:
-        raise CheckpointError(f"{path}: a safetensors file, but not written by xpnet")
-    if metadata.get("format") != str(FORMAT):
-        raise CheckpointError(
-            f"{path}: format {metadata.get('format')}, but this xpnet reads format {FORMAT}: "
-            "pip install --upgrade xpnet"
-        )
-    if metadata.pop("sha256", None) != fingerprint(tensors, metadata):
-        raise CheckpointError(f"{path}: damaged: its content does not match its SHA-256")
-    with refusing(path):
-        return tensors, dict(json.loads(metadata["xpnet"]))
-
-
-def fingerprint(tensors: Mapping[str, HostArray], metadata: Mapping[str, str]) -> str:
-    """SHA-256 over the metadata and the name, dtype, shape and bytes of each tensor."""
-    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

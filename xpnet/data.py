@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from . import backends
+from .backends import Backend
 from .errors import DataError, UsageError, check_fraction, check_positive
 from .random import check_seed, split_order
 from .types import Array, Loss
@@ -24,16 +26,18 @@ class Dataset:
     """``X`` (n, n_in) of any real dtype, ``y`` (n,) or (n, k), ``weight`` (n,) >= 0 or None.
 
     ``y`` holds labels (an integer dtype) or real targets, as the loss wants. A network sees
-    ``scale * X``.
+    (X - shift) * scale: ``scale`` is a number or (n_in,), ``shift`` None or (n_in,). All arrays
+    are of one library and on one device.
     """
 
     X: Array
     y: Array
     weight: Array | None = None
-    scale: float = 1.0
+    scale: Array | float = 1.0
+    shift: Array | None = None
 
     def __post_init__(self) -> None:
-        check_positive("the scale of a dataset", self.scale)
+        check_scaling(self.shift, self.scale)
         for name in ("X", "y", "weight"):
             array = getattr(self, name)
             if array is None:
@@ -54,6 +58,32 @@ class Dataset:
         """Number of samples."""
         return int(self.X.shape[0]) if self.X.shape else 0
 
+    @property
+    def backend(self) -> Backend:
+        """Where the arrays live; UsageError where they disagree."""
+        return backends.common(self.X, self.y, self.weight)
+
+    def on_host(self) -> Dataset:
+        """The same with NumPy arrays; what is on the host already is not copied."""
+        place = self.backend
+        if isinstance(self.X, np.ndarray):
+            return self
+        weight = None if self.weight is None else place.to_numpy(self.weight)
+        return dataclasses.replace(
+            self, X=place.to_numpy(self.X), y=place.to_numpy(self.y), weight=weight
+        )
+
+    def prepare(self, n_in: int, n_out: int, loss: Loss, backend: Backend, dtype: str) -> Dataset:
+        """Checked and on ``backend`` (see ``check`` and ``to``); X that is there is not copied."""
+        host = self.on_host()  # sync: once, before training
+
+        def place(array: Array) -> Array:
+            if array is host.X and self.backend.same_place(backend):
+                return self.X
+            return backend.asarray(array)
+
+        return host.check(n_in, n_out, loss).to(place, dtype)
+
     def check(self, n_in: int, n_out: int, loss: Loss) -> Dataset:
         """Return self if a network with these widths can be trained on it (NumPy arrays only).
 
@@ -62,6 +92,9 @@ class Dataset:
         """
         if self.X.shape[1] != n_in:
             raise DataError(f"X has {self.X.shape[1]} columns, but the network takes {n_in} inputs")
+        for name, array in (("shift", self.shift), ("scale", self.scale)):
+            if isinstance(array, np.ndarray) and array.shape != (n_in,):
+                raise DataError(f"{name} has shape {array.shape}, but X has {n_in} columns")
         if self.X.dtype.kind not in "uifb":
             raise DataError(f"X must hold real numbers, not {self.X.dtype}")
         if self.X.dtype.kind == "f" and not np.isfinite(self.X).all():
@@ -77,10 +110,16 @@ class Dataset:
                 raise DataError("weights must be (n,), finite, not negative and not all 0")
         return self
 
-    def rows(self, index: Any) -> Dataset:
-        """The part with these rows (NumPy arrays only): an index array or a slice."""
-        weight = None if self.weight is None else self.weight[index]
-        return dataclasses.replace(self, X=self.X[index], y=self.y[index], weight=weight)
+    def rows(self, index: np.ndarray[Any, Any]) -> Dataset:
+        """The part with these rows (k,), in this order; it lives where the whole does."""
+        place = self.backend
+        at = place.asarray(np.asarray(index, np.int32))
+
+        def part(array: Array) -> Array:
+            return place.xp.take(array, at, axis=0)
+
+        weight = None if self.weight is None else part(self.weight)
+        return dataclasses.replace(self, X=part(self.X), y=part(self.y), weight=weight)
 
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Deal the samples at random into two parts; the second gets ``fraction`` of them.
@@ -97,7 +136,7 @@ class Dataset:
         return self.rows(np.sort(order[:cut])), self.rows(np.sort(order[cut:]))
 
     def to(self, place: Callable[[Array], Array], dtype: str) -> Dataset:
-        """A copy for training with ``dtype``, its arrays moved by ``place``.
+        """For training with ``dtype``, its arrays (NumPy) moved by ``place``.
 
         Labels become int32; real targets, whole ones too big for int32, and weights ``dtype``;
         X stays as it is, but floats become ``dtype``. Raises DataError for a value that is too
@@ -107,7 +146,21 @@ class Dataset:
         X = X.astype(np.uint8) if X.dtype.kind == "b" else X
         y = self.y.astype(np.int32) if fits_int32(self.y) else as_float("y", self.y, dtype)
         weight = None if self.weight is None else place(as_float("weight", self.weight, dtype))
-        return dataclasses.replace(self, X=place(X), y=place(y), weight=weight)
+        shift, scale = (
+            place(as_float(name, array, dtype)) if hasattr(array, "shape") else array
+            for name, array in (("shift", self.shift), ("scale", self.scale))
+        )
+        return Dataset(place(X), place(y), weight, scale, shift)
+
+
+def check_scaling(shift: Array | None, scale: Array | float) -> None:
+    """Raise unless shift is None or finite, and scale a number > 0 or an array of them (NumPy)."""
+    if not isinstance(scale, np.ndarray):
+        check_positive("the scale of a dataset", scale)
+    elif not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise DataError("the scale of a dataset must be finite and > 0 for every column")
+    if shift is not None and not np.isfinite(shift).all():
+        raise DataError("the shift of a dataset must be finite for every column")
 
 
 def fits_int32(y: Array) -> bool:

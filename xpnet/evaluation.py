@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from . import backends
 from .backends import Backend
 from .data import Dataset
@@ -36,8 +34,8 @@ def evaluate(
     """
     loss = loss or SoftmaxCrossEntropy()
     backend = backends.of(theta)
-    dataset = dataset.check(network.n_in, network.n_out, loss)
-    placed = dataset.to(backend.asarray, str(theta.dtype).rpartition(".")[2])
+    dtype = str(theta.dtype).rpartition(".")[2]
+    placed = dataset.prepare(network.n_in, network.n_out, loss, backend, dtype)
     return evaluate_on_device(backend, backend.ops(), network, theta, placed, loss)
 
 
@@ -48,7 +46,7 @@ def evaluate_on_device(
     loss_sum, n_correct, weight_sum = 0.0, 0, float(dataset.n)
     for start in range(0, dataset.n, BATCH):
         index = ops.rows(start, min(BATCH, dataset.n - start))
-        x = ops.gather(dataset.X, index, dataset.scale, theta.dtype)
+        x = ops.gather(dataset.X, index, dataset.shift, dataset.scale, theta.dtype)
         out, _ = network.forward(ops, theta, x)
         weight = None if dataset.weight is None else ops.take(dataset.weight, index)
         result = loss(ops, out, ops.take(dataset.y, index), weight, 1.0)
@@ -63,18 +61,25 @@ def evaluate_on_device(
     return Evaluation(mean, backend.to_numpy(n_correct).item() / dataset.n, dataset.n)
 
 
-def predict(network: Network, theta: Array, X: Array, scale: float = 1.0) -> Array:
-    """The network's output (m, n_out) for ``scale * X``, as array of theta's kind and dtype.
+def predict(
+    network: Network,
+    theta: Array,
+    X: Array,
+    scale: Array | float = 1.0,
+    shift: Array | None = None,
+) -> Array:
+    """The network's output (m, n_out) for (X - shift) * scale, of theta's kind and dtype.
 
-    Logits, where the network was trained with a cross-entropy.
+    Logits, where the network was trained with a cross-entropy. ``X`` (m, n_in) of any real dtype
+    and theta live in one place, or UsageError is raised; ``scale`` and ``shift`` are as in
+    ``Dataset``.
     """
-    backend = backends.of(theta)
+    backend = backends.common(theta, X)
     ops = backend.ops()
-    X = backend.asarray(X) if isinstance(X, np.ndarray) else X
     outputs = []
     for start in range(0, X.shape[0], BATCH):
         index = ops.rows(start, min(BATCH, X.shape[0] - start))
-        x = ops.gather(X, index, scale, theta.dtype)
+        x = ops.gather(X, index, shift, scale, theta.dtype)
         outputs.append(network.forward(ops, theta, x)[0])
     return backend.xp.concat(outputs, axis=0)
 
@@ -91,7 +96,7 @@ def gradients(
 
     ``x`` (m, n_in) has theta's dtype; all arrays are of one namespace and device.
     """
-    ops = backends.of(theta).ops()
+    ops = backends.common(theta, x, target, weight).ops()
     loss = loss or SoftmaxCrossEntropy()
     result, g, dx = network.loss_and_grad(ops, theta, x, target, loss, weight=weight, need_dx=True)
     total = x.shape[0] if weight is None else ops.xp.sum(weight)

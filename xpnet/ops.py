@@ -42,10 +42,15 @@ class Ops:
         """Rows ``index`` (m,) int32 of ``A``."""
         return self.xp.take(A, index, axis=0)
 
-    def gather(self, X: Array, index: Array, scale: float, dtype: object) -> Array:
-        """Rows ``index`` (m,) int32 of ``X`` (any dtype), as ``dtype``, times ``scale``."""
+    def gather(
+        self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: object
+    ) -> Array:
+        """(x - shift) * scale for the rows x = ``index`` (m,) int32 of ``X``, cast to ``dtype``.
+
+        ``shift`` and ``scale`` are (n_in,), or None and a number.
+        """
         x = self.xp.astype(self.take(X, index), dtype)
-        return x if scale == 1.0 else x * scale
+        return x * scale if shift is None else (x - shift) * scale
 
     # ---- layers --------------------------------------------------------------------------
 

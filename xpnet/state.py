@@ -49,11 +49,13 @@ class State(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """What a step reads and never writes: the samples, and the order (n,) int32 to take them in."""
+    """What a step reads and never writes: a Dataset's parts, and the order (n,) int32."""
 
     X: Array
     y: Array
     weight: Array | None
+    shift: Array | None
+    scale: Array | float
     order: Array
 
 

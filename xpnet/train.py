@@ -34,16 +34,19 @@ def fit(
     train: Dataset,
     validation: Dataset | None = None,
     *,
-    backend: str | Backend = "auto",
+    backend: str | Backend | None = None,
     **hyperparameters: Any,
 ) -> Iterator[tuple[Report, Array]]:
     """Train ``network``; yield a Report and the weights theta (n_theta,) after each epoch.
 
-    The keywords are those of ``Hyperparameters``. theta is a copy on the backend's device: the
+    The keywords are those of ``Hyperparameters``. It runs on ``backend``, or where
+    the arrays of ``train`` live. theta is a copy there: the
     weights of the best epoch so far where there is a validation set, else the newest.
     Raises UsageError, DataError, and TrainingError where the loss is no longer finite.
     """
-    if isinstance(backend, str):
+    if backend is None:
+        backend = backends.common(train.X, train.y, *([] if validation is None else [validation.X]))
+    elif isinstance(backend, str):
         backend = backends.get(backend)
     hp = Hyperparameters.of(**hyperparameters)
     for run in segments(network, train, validation, hp=hp, backend=backend):
@@ -52,7 +55,7 @@ def fit(
 
 
 def make_step(
-    network: Network, hp: Hyperparameters, batch_size: int, scale: float, epoch_steps: int
+    network: Network, hp: Hyperparameters, batch_size: int, epoch_steps: int
 ) -> Callable[[Ops], Callable[[State, Feed], State]]:
     """What ``Backend.compile`` wants: given the primitives, the training step on one batch."""
     total_steps = epoch_steps * hp.epochs
@@ -63,7 +66,7 @@ def make_step(
         def step(state: State, feed: Feed) -> State:
             theta, t = state.theta, state.t + 1
             index = ops.take(feed.order, ops.rows(state.position, batch_size))
-            x = ops.gather(feed.X, index, scale, theta.dtype)
+            x = ops.gather(feed.X, index, feed.shift, feed.scale, theta.dtype)
             target = ops.take(feed.y, index)
             if feed.weight is None:
                 weight, total = None, float(batch_size)
@@ -153,18 +156,15 @@ def segments(
     backend.check_dtype(hp.dtype)
     if validation is None and hp.split_fraction:
         train, validation = train.split(hp.split_fraction, hp.seed)
-    train = train.check(network.n_in, network.n_out, hp.loss).to(backend.asarray, hp.dtype)
+    train = train.prepare(network.n_in, network.n_out, hp.loss, backend, hp.dtype)
     if validation is not None:
-        validation = validation.check(network.n_in, network.n_out, hp.loss)
-        validation = validation.to(backend.asarray, hp.dtype)
+        validation = validation.prepare(network.n_in, network.n_out, hp.loss, backend, hp.dtype)
 
     batch_size = min(hp.batch_size, train.n)
     n_full, last_batch = divmod(train.n, batch_size)
     epoch_steps = n_full + (last_batch > 0)
     compiled = {
-        size: backend.compile(
-            make_step(network, hp, size, train.scale, epoch_steps), reference=reference
-        )
+        size: backend.compile(make_step(network, hp, size, epoch_steps), reference=reference)
         for size in (batch_size, last_batch)
         if size
     }
@@ -175,7 +175,7 @@ def segments(
     steps_per_second = 0.0
     while not run.finished(hp.epochs, hp.patience):
         order = permutation(backend.xp, hp.seed, run.epoch, train.n, backend.device)
-        feed = Feed(train.X, train.y, train.weight, order)
+        feed = Feed(train.X, train.y, train.weight, train.shift, train.scale, order)
         while run.step < epoch_steps:
             size, left = (batch_size, n_full - run.step) if run.step < n_full else (last_batch, 1)
             wanted = FIRST_SEGMENT_STEPS

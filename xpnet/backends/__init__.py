@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from ..errors import BackendError, UsageError, check_choice
 from ..types import Array
 from .backend import Backend
 
-__all__ = ["BACKENDS", "Backend", "Status", "available", "get", "of"]
+__all__ = ["BACKENDS", "Backend", "Status", "allow_float64", "available", "common", "get", "of"]
 
 
 class Entry(NamedTuple):
@@ -24,8 +27,15 @@ class Entry(NamedTuple):
 
 BACKENDS = {
     "numpy": Entry("numpy", "numpy", "pip install numpy"),
+    "cupy": Entry("cupy", "cupy", "pip install 'xpnet[cuda13]' (or cuda12)"),
+    "torch": Entry("torch", "torch", "pip install 'xpnet[torch]'"),
+    "jax": Entry("jax", "jax", "pip install 'xpnet[jax]'"),
     "array-api-strict": Entry("strict", "array_api_strict", "pip install array-api-strict"),
 }
+
+
+AUTOMATIC = ("cupy", "numpy")
+"""What ``"auto"`` tries, in this order; the last always works."""
 
 
 class Status(NamedTuple):
@@ -39,21 +49,53 @@ class Status(NamedTuple):
 
 
 def get(name: str = "auto", device: str | None = None) -> Backend:
-    """The backend ``name`` on ``device``; ``"auto"`` is NumPy.
+    """The backend ``name`` on ``device``; ``"auto"`` is the first of AUTOMATIC that works here.
 
     Raises BackendError with the remedy where it is not installed or not usable, and
     UsageError for a name that does not exist.
     """
-    name = "numpy" if name == "auto" else check_choice("backend", name, [*BACKENDS, "auto"])
+    if check_choice("backend", name, [*BACKENDS, "auto"]) == "auto":
+        return automatic(device)
     backend: Backend = module_of(name).load(device)
     return backend
 
 
+def automatic(device: str | None) -> Backend:
+    """The first of AUTOMATIC that is usable; NumPy always is, but only on the CPU."""
+    for name in AUTOMATIC[:-1]:
+        with contextlib.suppress(BackendError):
+            return get(name, device)
+    return get(AUTOMATIC[-1], device)
+
+
+def common(*arrays: Array | None) -> Backend:
+    """The one backend and device that all ``arrays`` live on; None is passed over.
+
+    Raises UsageError where two disagree.
+    """
+    found = [of(array) for array in arrays if array is not None]
+    for other in found[1:]:
+        if not other.same_place(found[0]):
+            raise UsageError(
+                f"arrays live on different backends, {found[0].place} and {other.place}: "
+                "move them to one"
+            )
+    return found[0]
+
+
+def allow_float64() -> None:
+    """Let every backend compute in float64; for programs, before the first backend is loaded."""
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+
 def of(array: Array) -> Backend:
     """The backend and device that ``array`` lives on; no known kind of array raises UsageError."""
-    package = type(array).__module__.partition(".")[0]
+    try:
+        namespace = array_namespace(array).__name__.removeprefix("array_api_compat.")
+    except TypeError:
+        namespace = ""
     for name, entry in BACKENDS.items():
-        if entry.package == package:
+        if entry.package == namespace.partition(".")[0]:
             backend: Backend = module_of(name).of(array)
             return backend
     raise UsageError(f"a {type(array).__name__} is no array of {', '.join(BACKENDS)}")
@@ -71,7 +113,6 @@ def module_of(name: str) -> Any:
 
 def available(*, check: bool = False) -> list[Status]:
     """Every backend xpnet knows, usable here or not; ``check`` runs a matrix product on each."""
-    check_one_cupy()
     statuses = []
     for name in BACKENDS:
         try:
@@ -93,24 +134,3 @@ def check_product(backend: Backend) -> None:
         raise BackendError(
             f"backend {backend.name} multiplied matrices wrongly: {product.tolist()}"
         )
-
-
-def check_one_cupy() -> None:
-    """Raise BackendError where two builds of CuPy are installed, which overwrite each other."""
-    names = ("cupy", "cupy-cuda12x", "cupy-cuda13x")
-    found = [name for name in names if is_installed(name)]
-    if len(found) > 1:
-        raise BackendError(
-            f"{' and '.join(found)} are both installed and overwrite each other: "
-            f"pip uninstall {' '.join(found)}, then install the one for your CUDA"
-        )
-
-
-def is_installed(distribution: str) -> bool:
-    import importlib.metadata  # slow to import, and seldom needed
-
-    try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True

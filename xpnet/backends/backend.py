@@ -29,7 +29,7 @@ class Backend:
         name: str,
         xp: Namespace,
         *,
-        device: object = None,
+        device: Any = None,
         device_name: str = "cpu",
         version: str,
     ) -> None:
@@ -38,6 +38,15 @@ class Backend:
         self.device = device
         self.device_name = device_name
         self.version = version
+
+    @property
+    def place(self) -> str:
+        """Name and device, as the user reads them: ``torch on cuda:0``."""
+        return f"{self.name} on {self.device_name}"
+
+    def same_place(self, other: Backend) -> bool:
+        """Whether arrays of both can be computed with together."""
+        return self.place == other.place
 
     def ops(self) -> Ops:
         """The fastest primitives this backend has; each call allocates its results."""
@@ -50,8 +59,17 @@ class Backend:
     def check_dtype(self, dtype: str) -> None:
         """Raise UsageError, with the remedy, where arrays of ``dtype`` cannot be had here."""
 
-    def asarray(self, host: np.ndarray[Any, Any]) -> Array:
-        """A copy of ``host`` on the device, with the same dtype."""
+    def asarray(self, array: Array) -> Array:
+        """``array`` on the device, copied, with the same dtype.
+
+        It may be of NumPy or, on the same kind of device, of any library with DLPack.
+        """
+        if isinstance(array, np.ndarray):
+            return self.from_host(array)
+        return self.xp.asarray(self.xp.from_dlpack(array), copy=True)
+
+    def from_host(self, host: np.ndarray[Any, Any]) -> Array:
+        """A copy of ``host`` on the device."""
         return self.xp.asarray(host, device=self.device, copy=True)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:

@@ -62,11 +62,15 @@ class NumpyOps(Ops):
         out = self.empty((len(index), *A.shape[1:]), A.dtype)
         return np.take(A, index, axis=0, out=out, mode="clip")  # "raise" would buffer the output
 
-    def gather(self, X: Array, index: Array, scale: float, dtype: Any) -> Array:
+    def gather(
+        self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: Any
+    ) -> Array:
         rows = self.take(X, index)
         x = self.empty(rows.shape, dtype)
         np.copyto(x, rows)
-        return x if scale == 1.0 else np.multiply(x, scale, out=x)
+        if shift is not None:
+            x -= shift
+        return np.multiply(x, scale, out=x)
 
     def affine(
         self, x: Array, W: Array, b: Array, f: Activation

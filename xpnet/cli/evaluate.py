@@ -27,8 +27,8 @@ def evaluate(
     if threads is not None:
         machine.limit_threads(threads)
     place = backends.get(backend, device)
-    network, theta, loss, scale, _config = checkpoint.load(model)
-    test = dataclasses.replace(datasets.mnist()[1], scale=scale)
+    network, theta, loss, scale, shift, _config = checkpoint.load(model)
+    test = dataclasses.replace(datasets.mnist()[1], scale=scale, shift=shift)
     result = evaluation.evaluate(network, place.asarray(theta), test, loss)
     if as_json:
         emit(

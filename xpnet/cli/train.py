@@ -84,7 +84,9 @@ def train(
     training_set, test_set = datasets.mnist()
 
     def model_of(run: Run) -> Model:
-        return Model(network, place.to_numpy(run.theta), hp.loss, training_set.scale, config)
+        theta = place.to_numpy(run.theta)
+        scale, shift = training_set.scale, training_set.shift
+        return Model(network, theta, hp.loss, scale, shift, config)
 
     display = choose_display(as_json, hp.epochs)
     for remark in saver.remarks:

@@ -1,0 +1,98 @@
+"""Reading a dataset from whatever file or folder it is in."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data import Dataset
+from ..errors import DataError, UsageError, check_choice, check_count
+from .csv import read_csv
+from .npz import read_npz
+from .pairs import read_folder, read_pair
+from .samples import Targets, check_classes
+from .unpack import MAX_BYTES, unpacked_suffix
+
+__all__ = ["Parts", "read"]
+
+TABLES = (".csv", ".tsv", ".txt")
+
+
+class Parts(NamedTuple):
+    """The datasets in a file; ``test`` has the scale of ``train``."""
+
+    train: Dataset
+    test: Dataset | None
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    labels: str | os.PathLike[str] | None = None,
+    label_columns: tuple[str, ...] = ("first",),
+    weight_column: str | None = None,
+    targets: Targets = "classes",
+    max_bytes: int = MAX_BYTES,
+    for_training: bool = True,
+) -> Parts:
+    """The samples in a table (.csv, .tsv, .txt, each also .gz), an .npz, IDX files or a folder.
+
+    X is (n, n_in) uint8, float32 or float64 (see ``samples.compact``) with the ``scale`` for it
+    (see ``samples.dataset``); y is (n,) int32 labels, or (n,) or (n, k) float64 where ``targets``
+    is "real" or several ``label_columns`` are named. IDX images (any other name) need the file
+    of their ``labels``. With ``for_training`` there must be two classes or more. Nothing is
+    written, and nothing in a file is run.
+
+    Raises DataError for a file that cannot be used, UsageError for options that do not fit it,
+    OSError for one that cannot be opened.
+    """
+    path = Path(path)
+    check_choice("targets", targets, ["classes", "real"])
+    check_count("max_bytes", max_bytes)
+    is_table = not path.is_dir() and unpacked_suffix(path) in TABLES
+    is_npz = not path.is_dir() and path.suffix.lower() == ".npz"
+    is_idx = not (path.is_dir() or is_table or is_npz)
+    if not is_table and (tuple(label_columns) != ("first",) or weight_column is not None):
+        raise UsageError(f"{path}: only a table (.csv, .tsv, .txt) has label and weight columns")
+    if is_idx and labels is None:
+        raise UsageError(
+            f"{path}: IDX images need the file of their labels; other data must be a folder, "
+            f"{', '.join(TABLES)} or .npz"
+        )
+    if labels is not None and not is_idx:
+        raise UsageError(f"{path}: only IDX images have a file of labels beside them")
+
+    test = None
+    if is_table:
+        train = read_csv(
+            path,
+            label_columns=tuple(label_columns),
+            weight_column=weight_column,
+            targets=targets,
+            max_bytes=max_bytes,
+        )
+    elif is_npz:
+        train, test = read_npz(path, targets=targets, max_bytes=max_bytes)
+    elif labels is not None:
+        train = read_pair(path, Path(labels), targets=targets, max_bytes=max_bytes)
+    else:
+        train, test = read_folder(path, targets=targets, max_bytes=max_bytes)
+    return checked(path, train, test, for_training and targets == "classes")
+
+
+def checked(path: Path, train: Dataset, test: Dataset | None, classes: bool) -> Parts:
+    """Both parts, if they fit one network."""
+    if classes and train.y.dtype.kind == "i":
+        check_classes(path, train.y)
+    if train.weight is not None and not train.weight.any():
+        raise DataError(f"{path}: all weights are 0: there is nothing to learn")
+    if test is None:
+        return Parts(train, None)
+    if test.X.shape[1] != train.X.shape[1] or test.y.shape[1:] != train.y.shape[1:]:
+        raise DataError(
+            f"{path}: a training sample has {train.X.shape[1]} features and targets of shape "
+            f"{train.y.shape[1:]}, but a test sample {test.X.shape[1]} and {test.y.shape[1:]}"
+        )
+    return Parts(train, dataclasses.replace(test, scale=train.scale))
