@@ -20,6 +20,7 @@ backends.allow_float64()
 
 BACKENDS = [
     "numpy",
+    "numpy-readonly",
     "array-api-strict",
     "device1",
     "jax",
@@ -28,7 +29,18 @@ BACKENDS = [
 ]
 
 
+class ReadOnlyBackend(type(backends.get("numpy"))):
+    """NumPy whose data, labels and parameters from the host cannot be written to."""
+
+    def from_host(self, host):
+        array = super().from_host(host)
+        array.flags.writeable = False
+        return array
+
+
 def make_backend(name):
+    if name == "numpy-readonly":
+        return ReadOnlyBackend("numpy", np, version=np.__version__)
     if name == "device1":
         return backends.get("array-api-strict", "device1")
     return backends.get(name)

@@ -1,5 +1,6 @@
 """Which backend is chosen, what is said of one that cannot be used, and what follows X."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -10,7 +11,10 @@ from test_train import digits
 
 import xpnet
 from xpnet import backends
+from xpnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from xpnet.errors import BackendError, UsageError
+from xpnet.state import to_host
+from xpnet.train import segments
 
 NETWORK = xpnet.mlp(20, 8, 3)
 
@@ -199,3 +203,34 @@ def test_float32_training_agrees_with_numpy_for_twenty_steps(backend):
     *_, (ours, _) = xpnet.fit(NETWORK, digits(), backend="numpy", **hp)
     *_, (theirs, _) = xpnet.fit(NETWORK, digits(), backend=backend, **hp)
     assert theirs.train_loss == pytest.approx(ours.train_loss, rel=1e-4)
+
+
+def test_a_checkpoint_of_one_backend_goes_on_on_another(backend, tmp_path):
+    hp = xpnet.Hyperparameters(epochs=2, batch_size=32, dtype="float64", patience=4)
+    network = xpnet.mlp(20, 16, 3, dropout=0.2)
+    numpy = backends.get("numpy")
+    *_, whole = segments(network, digits(), hp=hp, backend=numpy)
+    for writer, reader in ((numpy, backend), (backend, numpy)):
+        run = next(segments(network, digits(), hp=hp, backend=writer, segment_seconds=1e-9))
+        run = to_host(writer, run)
+        model = xpnet.Model(network, run.theta)
+        save_checkpoint(tmp_path / "c", Checkpoint(model, run, {}))
+        start = load_checkpoint(tmp_path / "c").run
+        *_, resumed = segments(network, digits(), hp=hp, backend=reader, start=start)
+        assert resumed.reports[-1].train_loss == pytest.approx(
+            whole.reports[-1].train_loss, rel=1e-9
+        )
+        assert relative_error(reader.to_numpy(resumed.theta), whole.theta) < 1e-9
+
+
+def test_a_model_of_the_first_format_loads_for_ever():
+    """The file was written by xpnet 0.1.0 and is never written again."""
+    model = xpnet.load(pathlib.Path(__file__).parent / "data" / "format-1.safetensors")
+    assert [type(layer).__name__ for layer in model.network.layers] == [
+        "Dense", "LayerNorm", "Dropout", "Dense",
+    ]  # fmt: skip
+    assert model.loss == xpnet.SoftmaxCrossEntropy(smoothing=0.1)
+    assert np.array_equal(model.theta, model.network.init(seed=7))
+    assert model.shift.tolist() == [1.0, 2.0, 3.0]
+    assert model.scale.tolist() == [0.5, 0.25, 0.125]
+    assert model.config == {"note": "the first format"}

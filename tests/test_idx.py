@@ -85,6 +85,24 @@ def test_a_file_larger_than_a_chunk_is_read_whole(folder):
     np.testing.assert_array_equal(read(folder, idx(array)), array)
 
 
+@pytest.mark.parametrize("code", [0x08, 0x09, 0x0B, 0x0C, 0x0D, 0x0E])
+def test_every_type_comes_in_the_byte_order_of_the_machine(folder, code):
+    kind = {8: "u1", 9: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}[code]
+    array = np.array([[1, 2, 3], [100, 0, 7]], kind)
+    content = header(2, 3, start=bytes([0, 0, code])) + array.astype(f">{kind}").tobytes()
+    got = read(folder, content)
+    assert got.dtype == np.dtype(kind)
+    np.testing.assert_array_equal(got, array)
+
+
+def test_the_limit_is_on_the_unpacked_bytes(folder):
+    path = folder / "limit.gz"
+    path.write_bytes(gzip.compress(PLAIN))
+    np.testing.assert_array_equal(read_idx(path, max_bytes=24), ARRAY)
+    with pytest.raises(DataError, match=r"limit of 23 bytes: raise it with --max-bytes"):
+        read_idx(path, max_bytes=23)
+
+
 # ---- damaged files -------------------------------------------------------------------------
 
 
@@ -97,14 +115,16 @@ def test_a_file_larger_than_a_chunk_is_read_whole(folder):
         (b"\1" + PLAIN[1:], "no IDX file"),
         (b"\0\1" + PLAIN[2:], "no IDX file"),
         (b"\0\0\x08\0" + PLAIN[4:], "no IDX file"),
-        (b"\0\0\x0d" + PLAIN[3:], "type 0x0d is not supported"),
-        (b"\0\0\x09" + PLAIN[3:], "type 0x09 is not supported"),
+        (b"\0\0\x0a" + PLAIN[3:], "no IDX type 0x0a"),
+        (b"\0\0\xff" + PLAIN[3:], "no IDX type 0xff"),
+        (b"\0\0\x0e" + PLAIN[3:], "promises 192 bytes of values, but there are only 24"),
         (gzip.compress(PLAIN), "no IDX file"),
-        (PLAIN + b"\0", "24 values, but there are more"),
-        (PLAIN[:-1], "24 values, but there are 23"),
-        (PLAIN[:10], "ends within its header"),
+        (PLAIN + b"\0", "24 bytes of values, but there are more"),
+        (PLAIN[:-1], "24 bytes of values, but there are only 23"),
+        (PLAIN[:10], "ends within its header, at byte 10"),
         (header(2**32 - 1, 2**32 - 1, 2**32 - 1), "promises an array"),
-        (header(2**32 - 1), "but there are 0"),
+        (header(2**32 - 1), "but there are only 0"),
+        (header(2**31, 2**31), "more than the limit of 8,589,934,592 bytes"),
         (header(0, 2**32 - 1, 2**32 - 1), "promises an array"),
         (header(0), "promises an array"),
         (header(*[1] * 65) + b"\0", "promises an array"),
@@ -163,12 +183,13 @@ def test_arbitrary_bytes_raise_nothing_but_data_error(folder, content, zipped, a
 @FUZZ
 @given(
     sizes=st.lists(st.sampled_from([0, 1, 2, 3, 255, 2**31, 2**32 - 1]), max_size=255),
-    kind=st.sampled_from([0, 8, 8, 8, 9, 0x0B, 0x0E, 0xFF]),
+    kind=st.sampled_from([0, 8, 8, 8, 9, 0x0A, 0x0B, 0x0E, 0xFF]),
     body=st.binary(max_size=20),
 )
 def test_any_header_raises_nothing_but_data_error(folder, sizes, kind, body):
     array = read_or_refuse(folder, header(*sizes, start=bytes([0, 0, kind])) + body)
-    fits = kind == 8 and 0 < len(sizes) <= 64 and math.prod(sizes) == len(body) > 0
+    width = {8: 1, 9: 1, 0x0B: 2, 0x0E: 8}.get(kind, 0)
+    fits = 0 < len(sizes) <= 64 and width * math.prod(sizes) == len(body) > 0
     assert (array is not None) == fits
 
 

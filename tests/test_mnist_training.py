@@ -53,6 +53,44 @@ def test_fast_ops_end_at_the_loss_of_the_reference_in_float64(mnist):
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
+OTHERS = ["jax", pytest.param("torch", marks=pytest.mark.torch)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", OTHERS)
+def test_an_epoch_in_float64_ends_at_the_same_loss_on_every_backend(mnist, other):
+    """The same weights, batches and masks, so only roundings of 1e-16 differ."""
+    network = xpnet.mlp(784, 256, 128, 10, dropout=0.1)
+    losses = []
+    for name in ("numpy", other):
+        [(report, _)] = xpnet.fit(network, mnist[0], epochs=1, dtype="float64", backend=name)
+        losses.append(report.train_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", OTHERS)
+def test_twenty_steps_in_float32_have_the_same_mean_loss_on_every_backend(mnist, other):
+    """An epoch of float32 parts the weights by a few percent, from rounding alone; 20 steps not."""
+    train = mnist[0].rows(range(20 * 128))
+    losses = []
+    for name in ("numpy", other):
+        [(report, _)] = xpnet.fit(NETWORK, train, epochs=1, backend=name)
+        losses.append(report.train_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", OTHERS)
+def test_full_training_in_float32_is_as_accurate_on_every_backend(mnist, other):
+    train, test = mnist
+    accuracies = []
+    for name in ("numpy", other):
+        *_, (_, theta) = xpnet.fit(NETWORK, train, backend=name)
+        accuracies.append(xpnet.evaluate(NETWORK, theta, test).accuracy)
+    assert abs(accuracies[0] - accuracies[1]) <= 0.005
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read through getrusage")
 def test_default_training_needs_less_than_500_mb():

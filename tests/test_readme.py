@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.cli import EXIT_CODES
+from xpnet.cli import EXIT_CODES, run
 
 ROOT = pathlib.Path(xpnet.__file__).parent.parent
 README = ROOT / "README.md"
@@ -46,6 +46,11 @@ def test_links_lead_to_files():
 def test_every_exit_code_is_listed():
     listed = {int(code) for code in re.findall(r"\| (\d+) \|", text())}
     assert listed == set(EXIT_CODES)
+
+
+def test_the_table_of_backends_is_what_the_command_prints(capsys):
+    assert run(["backends", "--markdown"]) == 0
+    assert capsys.readouterr().out.strip() in text()
 
 
 def test_every_activation_is_listed():

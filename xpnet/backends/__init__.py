@@ -18,21 +18,42 @@ __all__ = ["BACKENDS", "Backend", "Status", "allow_float64", "available", "commo
 
 
 class Entry(NamedTuple):
-    """The module here that loads a backend, the package of its arrays, and what installs it."""
+    """A backend: its module here, the package of its arrays, and what the user should know."""
 
     module: str
     package: str
     remedy: str
+    devices: str
+    segment: str
 
 
 BACKENDS = {
-    "numpy": Entry("numpy", "numpy", "pip install numpy"),
-    "cupy": Entry("cupy", "cupy", "pip install 'xpnet[cuda13]' (or cuda12)"),
-    "torch": Entry("torch", "torch", "pip install 'xpnet[torch]'"),
-    "jax": Entry("jax", "jax", "pip install 'xpnet[jax]'"),
-    "array-api-strict": Entry("strict", "array_api_strict", "pip install array-api-strict"),
+    "numpy": Entry(
+        "numpy", "numpy", "pip install xpnet", "CPU", "a loop of in-place steps on reused buffers"
+    ),
+    "cupy": Entry(
+        "cupy",
+        "cupy",
+        "pip install 'xpnet[cuda13]'",
+        "NVIDIA GPUs",
+        "a loop of queued steps",
+    ),
+    "torch": Entry(
+        "torch",
+        "torch",
+        "pip install 'xpnet[torch]'",
+        "CPU, NVIDIA GPUs",
+        "a loop of queued steps",
+    ),
+    "jax": Entry("jax", "jax", "pip install 'xpnet[jax]'", "CPU, GPUs, TPUs", "one compiled loop"),
+    "array-api-strict": Entry(
+        "strict",
+        "array_api_strict",
+        "pip install array-api-strict",
+        "CPU, and two that stand in for GPUs",
+        "a loop of steps, for tests",
+    ),
 }
-
 
 AUTOMATIC = ("cupy", "numpy")
 """What ``"auto"`` tries, in this order; the last always works."""

@@ -68,7 +68,7 @@ def check_kernel(number: int) -> None:
         raise BackendError(
             f"CuPy sees the GPU, but a kernel failed ({type(error).__name__}: {reason}): the "
             "driver may be too old for this build (CUDA 13 needs 580 or newer), or parts of CUDA "
-            "are missing: pip install 'xpnet[cuda13]' (or cuda12)"
+            "are missing: pip install 'xpnet[cuda13]', or cuda12"
         ) from error
     if doubled.tolist() != [0.0, 2.0, 4.0, 6.0]:
         raise BackendError(f"CuPy ran a kernel, but its result is wrong: {doubled.tolist()}")

@@ -43,7 +43,7 @@ class JaxBackend(Backend):
 
     def from_host(self, host: np.ndarray[Any, Any]) -> Array:
         self.check_dtype(str(host.dtype))
-        return jax.device_put(host, self.device)
+        return xp.array(host, device=self.device, copy=True)
 
     def compile(
         self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False

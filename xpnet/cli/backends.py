@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from ..backends import Status, available
+from ..backends import BACKENDS, Status, available
 from ..errors import XpnetError
 from .options import common, emit
 
@@ -15,9 +16,13 @@ __all__ = ["backends"]
 
 @click.command()
 @click.option("--check", is_flag=True, help="Run a matrix product on each.")
+@click.option("--markdown", is_flag=True, help="Print what each is, as a table for documents.")
 @common
-def backends(check: bool, as_json: bool) -> None:
+def backends(check: bool, markdown: bool, as_json: bool) -> None:
     """List the backends: usable here, or why not."""
+    if markdown:
+        click.echo(markdown_table())
+        return
     statuses = available(check=check)
     if as_json:
         for status in statuses:
@@ -31,6 +36,16 @@ def backends(check: bool, as_json: bool) -> None:
                 raise XpnetError(f"the check failed: {status.reason}")
 
 
+def markdown_table() -> str:
+    """What each backend runs on and what installs it, the same on every machine."""
+    rows = [("backend", "runs on", "a segment of steps is", "install"), ("---",) * 4]
+    rows += [
+        (f"`{name}`", entry.devices, entry.segment, f"`{entry.remedy}`")
+        for name, entry in BACKENDS.items()
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def print_table(statuses: list[Status]) -> None:
     table = Table("backend", "usable", "device", "version", "")
     for status in statuses:
@@ -39,6 +54,6 @@ def print_table(statuses: list[Status]) -> None:
             "yes" if status.usable else "no",
             status.device,
             status.version,
-            status.reason,
+            escape(status.reason),
         )
     Console().print(table)

@@ -103,12 +103,16 @@ def type_of(param: click.Parameter) -> tuple[str, Any]:
     if isinstance(kind, Number):
         return "a number", is_number
     if isinstance(kind, Widths):
-        return "a list of whole numbers", lambda v: (
-            is_whole(v) or isinstance(v, str) or is_list(v, is_whole)
+        return (
+            "a list of whole numbers",
+            lambda v: is_whole(v) or isinstance(v, str) or is_list(v, is_whole),
         )
     if getattr(kind, "several", False):
-        return "a string or a list", lambda v: (
-            isinstance(v, str) or is_list(v, lambda e: isinstance(e, str) or is_number(e))
+        return (
+            "a string or a list",
+            lambda v: (
+                isinstance(v, str) or is_list(v, lambda e: isinstance(e, str) or is_number(e))
+            ),
         )
     return "a string", lambda v: isinstance(v, str)
 

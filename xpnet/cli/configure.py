@@ -1,10 +1,10 @@
-"""The options that decide what is trained, and the network and Hyperparameters they make."""
+"""The options of network and training, and the Network and Hyperparameters they make."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -18,19 +18,18 @@ from ..errors import (
     check_positive,
 )
 from ..hyperparameters import Hyperparameters
-from ..initializers import INITIALIZERS
+from ..initializers import INITIALIZERS, check_initializer
 from ..layers import Dense, Dropout
-from ..losses import SoftmaxCrossEntropy
+from ..losses import LOSSES
 from ..network import Network
 from ..optim import OPTIMIZERS
 from ..random import check_seed
 from ..schedules import SCHEDULES
 from ..spec import Spec, network_spec
 from ..types import Layer
-from .options import Name, Names, Number, Widths
+from .options import Command, Name, Names, Number, Widths
 
-__all__ = ["configure", "training_options"]
-
+__all__ = ["describe_training", "network_of", "resolve", "training_options"]
 
 COUNT = Number(int, check_count)
 POSITIVE = Number(float, check_positive)
@@ -65,10 +64,17 @@ OPTIONS = (
         help="Share of a hidden layer dropped in training.",
     ),
     option(
+        "--loss",
+        type=Name("loss", LOSSES),
+        default="softmax_xent",
+        help="softmax_xent for one class of several; bce for yes or no, or several labels a "
+        "sample; mse, mae or huber for real targets.",
+    ),
+    option(
         "--label-smoothing",
         type=FRACTION,
         default=0.0,
-        help="Share of a target spread evenly.",
+        help="Share of a target spread evenly over the classes.",
     ),
     option("--optimizer", type=Name("optimizer", OPTIMIZERS), default="adamw", help="Update rule."),
     option(
@@ -131,49 +137,46 @@ OPTIONS = (
 )
 
 
-def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def training_options(command: Command) -> Command:
     """Give ``command`` all OPTIONS, in their order."""
     for add in reversed(OPTIONS):
         command = add(command)
     return command
 
 
-def configure(*, n_in: int, n_out: int, **options: Any) -> tuple[Network, Hyperparameters, Spec]:
-    """The network, the Hyperparameters, and both as the JSON that goes into the model.
+NETWORK_OPTIONS = ("hidden", "activation", "init", "dropout")
 
-    Its ``options`` are those given or implied, by name, so that a resumed run can compare them.
-    """
-    network = network_of(n_in, n_out, **{name: options[name] for name in NETWORK_OPTIONS})
-    hp = hyperparameters_of(
-        **{name: value for name, value in options.items() if name not in NETWORK_OPTIONS}
-    )
+
+def resolve(options: Mapping[str, Any]) -> tuple[Hyperparameters, Spec]:
+    """The Hyperparameters, and all of OPTIONS with what was left to a default filled in."""
+    options = dict(options)
+    check_initializer(options["init"])
+    hp = hyperparameters_of(**{k: v for k, v in options.items() if k not in NETWORK_OPTIONS})
     hp = dataclasses.replace(hp, validation_split=hp.split_fraction)
     options.update(
-        activation=[f.activation for f in network.layers[:-1] if isinstance(f, Dense)],
+        activation=one_each(options["hidden"], options["activation"]),
         lr=hp.optimizer.lr,
         weight_decay=hp.optimizer.weight_decay,
         validation_split=hp.split_fraction,
     )
+    return hp, options
+
+
+def describe_training(
+    options: Spec, data: Spec | str, network: Network, hp: Hyperparameters
+) -> Spec:
+    """What goes into the model as JSON, so that a resumed run can compare it."""
     config = {
         "options": options,
-        "data": "mnist",
+        "data": data,
         "network": network_spec(network),
         "hyperparameters": hp.spec(),
     }
-    return network, hp, json.loads(json.dumps(config))
+    return dict(json.loads(json.dumps(config)))
 
 
-NETWORK_OPTIONS = ("hidden", "activation", "init", "dropout")
-
-
-def network_of(
-    n_in: int,
-    n_out: int,
-    hidden: tuple[int, ...],
-    activation: tuple[str, ...],
-    init: str,
-    dropout: float,
-) -> Network:
+def one_each(hidden: tuple[int, ...], activation: tuple[str, ...]) -> tuple[str, ...]:
+    """The activation of each hidden layer."""
     if len(activation) == 1:
         activation *= len(hidden)
     if len(activation) != len(hidden):
@@ -181,16 +184,22 @@ def network_of(
             f"--activation names {len(activation)} functions for {len(hidden)} hidden layers: "
             "give one for all, or one each"
         )
+    return activation
+
+
+def network_of(n_in: int, n_out: int, options: Mapping[str, Any]) -> Network:
+    """The network that the resolved ``options`` describe, for these widths."""
     layers: list[Layer] = []
-    for width, f in zip(hidden, activation, strict=True):
-        layers.append(Dense(width, f, init))
-        if dropout:
-            layers.append(Dropout(dropout))
-    return Network(n_in, [*layers, Dense(n_out, init=init)])
+    for width, f in zip(options["hidden"], options["activation"], strict=True):
+        layers.append(Dense(width, f, options["init"]))
+        if options["dropout"]:
+            layers.append(Dropout(options["dropout"]))
+    return Network(n_in, [*layers, Dense(n_out, init=options["init"])])
 
 
 def hyperparameters_of(
     *,
+    loss: str,
     label_smoothing: float,
     optimizer: str,
     lr: float | None,
@@ -203,9 +212,11 @@ def hyperparameters_of(
 ) -> Hyperparameters:
     if early_stopping and same_name["validation_split"] == 0:
         raise UsageError("--early-stopping needs a --validation-split above 0 to watch")
+    if label_smoothing and loss != "softmax_xent":
+        raise UsageError(f"--label-smoothing is for --loss softmax_xent, not for {loss}")
     given = {"lr": lr, "weight_decay": weight_decay, "l2": l2}
     return Hyperparameters(
-        loss=SoftmaxCrossEntropy(label_smoothing),
+        loss=LOSSES[loss](label_smoothing) if label_smoothing else LOSSES[loss](),
         optimizer=OPTIMIZERS[optimizer](**{k: v for k, v in given.items() if v is not None}),
         schedule=SCHEDULES[schedule](warmup=warmup),
         patience=early_stopping,

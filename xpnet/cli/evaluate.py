@@ -1,35 +1,47 @@
-"""``xpnet evaluate``: a trained model on the MNIST test set."""
+"""``xpnet evaluate``: a trained model on MNIST's test set or on a user's samples."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .. import backends, checkpoint, datasets, evaluation, machine
-from .options import FILE, common, emit, where
+from .. import checkpoint, evaluation
+from ..losses import LOSSES
+from ..spec import describe
+from .data import read_data, refusing_data, sources
+from .options import FILE, common, emit, place_of, where
 
 __all__ = ["evaluate"]
 
 
 @click.command()
 @click.argument("model", type=FILE)
+@sources
 @where
 @common
 def evaluate(
-    model: Path, backend: str, device: str | None, threads: int | None, as_json: bool
+    model: Path,
+    backend: str,
+    device: str | None,
+    threads: int | None,
+    as_json: bool,
+    **source: Any,
 ) -> None:
-    """Loss and accuracy of MODEL on the 10,000 test images of MNIST.
+    """Loss and accuracy of MODEL on samples with labels.
 
-    MODEL is a file of ``xpnet train --save`` or ``--checkpoint``.
+    MODEL is a file of ``xpnet train --save`` or ``--checkpoint``. The samples are the test part
+    of the data, or all of them where there is no test part; they are scaled as in training.
+    Without --data they are the 10,000 test images of MNIST.
     """
-    if threads is not None:
-        machine.limit_threads(threads)
-    place = backends.get(backend, device)
     network, theta, loss, scale, shift, _config = checkpoint.load(model)
-    test = dataclasses.replace(datasets.mnist()[1], scale=scale, shift=shift)
-    result = evaluation.evaluate(network, place.asarray(theta), test, loss)
+    place = place_of(backend, device, threads, str(theta.dtype))
+    train, test = read_data(describe(loss, LOSSES)["type"], **source, for_training=False)
+    samples = dataclasses.replace(test or train, scale=scale, shift=shift)
+    with refusing_data(str(source["data"] or "mnist")):
+        result = evaluation.evaluate(network, place.asarray(theta), samples, loss)
     if as_json:
         emit(
             event="result",
@@ -43,4 +55,5 @@ def evaluate(
         )
     else:
         accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:.2%}, "
-        click.echo(f"{model}: {accuracy}loss {result.loss:.4f} on {result.n:,} test images")
+        what = "samples" if source["data"] else "test images"
+        click.echo(f"{model}: {accuracy}loss {result.loss:.4f} on {result.n:,} {what}")

@@ -10,10 +10,23 @@ from typing import Any
 
 import click
 
-from ..backends import BACKENDS
+from .. import backends, machine
+from ..backends import BACKENDS, Backend
 from ..errors import UsageError, check_choice, check_count
 
-__all__ = ["FILE", "Name", "Names", "Number", "Widths", "common", "emit", "where"]
+__all__ = [
+    "FILE",
+    "Command",
+    "Name",
+    "Names",
+    "Number",
+    "Texts",
+    "Widths",
+    "common",
+    "emit",
+    "place_of",
+    "where",
+]
 
 Command = Callable[..., Any]
 
@@ -40,9 +53,26 @@ class Name(click.ParamType[Any]):
 class Names(Name):
     """One such name, or several with commas between them."""
 
+    several = True
+
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value
         return tuple(super(Names, self).convert(name.strip(), param, ctx) for name in names)
+
+
+class Texts(click.ParamType[Any]):
+    """Texts that nobody knows beforehand, such as names of columns, with commas between them."""
+
+    name = "texts"
+    several = True
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        texts = tuple(text.strip() for text in value.split(","))
+        if not all(texts):
+            self.fail(f"{value!r}: one of the names is empty", param, ctx)
+        return texts
 
 
 class Number(click.ParamType[Any]):
@@ -118,10 +148,27 @@ def where(command: Command) -> Command:
     return backend(device(threads(command)))
 
 
+def place_of(backend: str, device: str | None, threads: int | None, dtype: str) -> Backend:
+    """The backend that the options of ``where`` name, able to compute with ``dtype``."""
+    if threads is not None:
+        machine.limit_threads(threads)
+    if dtype == "float64":
+        backends.allow_float64()  # before the first backend is loaded: one of them asks only then
+    return backends.get(backend, device)
+
+
 def emit(**event: Any) -> None:
     """Print one JSON line at once; a number that is not finite becomes null."""
-    print(json.dumps({key: finite(value) for key, value in event.items()}), flush=True)
+    print(json.dumps(finite(event)), flush=True)
 
 
 def finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """``value`` as JSON can hold it."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: finite(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [finite(entry) for entry in value]
+    return value

@@ -19,35 +19,46 @@ __all__ = ["Saver"]
 
 
 class Saver:
-    """Writes checkpoints to ``path``, if there is one; ``start`` is the Run to go on from, or None.
+    """Writes checkpoints to ``path``, if there is one.
 
     ``remarks`` are what the user should know about the start.
     """
 
-    def __init__(
-        self, path: Path | None, every: float, config: Spec, machine: Spec, *, resume: bool
-    ) -> None:
+    def __init__(self, path: Path | None, every: float, machine: Spec, *, resume: bool) -> None:
         self.path = path
         self.every = every
         self.machine = machine
+        self.resume = resume
         self.remarks: list[str] = []
-        self.start: Run | None = None
         self.written = time.monotonic()
-        if path is None:
-            if resume:
-                raise UsageError("--resume needs --checkpoint FILE: which one to go on from")
-            return
-        check_writable(path)
-        remove_leftovers(path)
-        if resume and path.exists():
-            self.start = self.read(path, config)
-        elif path.exists():
-            self.remarks.append(f"starting anew: {path} will be replaced (--resume would go on)")
+        if path is not None:
+            check_writable(path)
+            remove_leftovers(path)
+        elif resume:
+            raise UsageError("--resume needs --checkpoint FILE: which one to go on from")
+
+    def start(self, config: Spec) -> Run | None:
+        """The Run to go on from, or None; UsageError where it was made with another ``config``."""
+        if self.path is None or not self.path.exists():
+            return None
+        if self.resume:
+            return self.read(self.path, config)
+        self.remarks.append(f"starting anew: {self.path} will be replaced (--resume would go on)")
+        return None
 
     def read(self, path: Path, config: Spec) -> Run:
-        """The Run in a checkpoint; UsageError where it was made with other options."""
         checkpoint = load_checkpoint(path)
         for name, here, there in differences(config, checkpoint.model.config):
+            if name.startswith("data"):
+                if name in WHERE_THE_DATA_WERE:
+                    continue
+                there, here = (
+                    describe_data(c.get("data")) for c in (checkpoint.model.config, config)
+                )
+                raise UsageError(
+                    f"{path} was made with other data: {there} there and {here} here; "
+                    "give the data of the first run, or start anew without --resume"
+                )
             _, found, option = name.partition("options.")
             what = "--" + option.replace("_", "-") if found else name
             raise UsageError(
@@ -72,6 +83,17 @@ class Saver:
         if self.path is not None:
             save_checkpoint(self.path, Checkpoint(model, to_host(backend, run), self.machine))
             self.written = time.monotonic()
+
+
+WHERE_THE_DATA_WERE = ("data.path", "data.labels")
+"""The same samples in another place are the same data."""
+
+
+def describe_data(spec: Any) -> str:
+    """What tells data from others, in a few words."""
+    if not isinstance(spec, dict):
+        return str(spec)
+    return f"{spec.get('path')} ({spec.get('samples')} samples, SHA-256 {spec.get('sha256')!s:.8})"
 
 
 def differences(here: Any, there: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

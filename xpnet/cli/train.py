@@ -1,4 +1,4 @@
-"""``xpnet train``: train a network on MNIST, watch it, save it, resume it."""
+"""``xpnet train``: train a network on MNIST or one's own data, watch it, save it, resume it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from typing import Any
 
 import click
 
-from .. import backends, datasets, machine
+from .. import machine
 from ..checkpoint import Model, save
 from ..errors import UsageError, check_positive
 from ..evaluation import evaluate
 from ..files import check_writable, remove_leftovers
 from ..state import Run, report
 from ..train import SEGMENT_SECONDS, segments
-from .configure import configure, training_options
+from .config import config_option
+from .configure import describe_training, network_of, resolve, training_options
+from .data import prepare_data, preparing, sources
 from .display import choose_display
-from .options import FILE, Name, Number, common, where
+from .options import FILE, Name, Number, common, place_of, where
 from .saver import Saver
 from .signals import stop_signals
 
 __all__ = ["train"]
 
 
+SOURCE = ("data", "labels", "label_column", "weight_column", "max_bytes")
+PREPARING = ("classes", "class_weights", "standardise", "test_split")
+
+
 @click.command()
+@sources
+@preparing
 @training_options
 @where
 @click.option(
@@ -56,6 +64,7 @@ __all__ = ["train"]
     help="Longest time between two checkpoints.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint, if there is one.")
+@config_option
 @common
 def train(
     backend: str,
@@ -69,19 +78,27 @@ def train(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train a network on the 60,000 images of MNIST and test it on the other 10,000."""
-    if threads is not None:
-        machine.limit_threads(threads)
-    network, hp, config = configure(n_in=784, n_out=10, **options)
-    place = backends.get(backend, device)
+    """Train a network on samples, and test it on others.
+
+    Without --data it learns the 60,000 images of MNIST and is tested on the other 10,000.
+    """
+    source = {name: options.pop(name) for name in SOURCE}
+    preparation = {name: options.pop(name) for name in PREPARING}
+    hp, options = resolve(options)
+    place = place_of(backend, device, threads, hp.dtype)
     if save_path and checkpoint_path and save_path.resolve() == checkpoint_path.resolve():
         raise UsageError("--save and --checkpoint name the same file: give each its own")
     if save_path:
         check_writable(save_path)
         remove_leftovers(save_path)
     record = machine.describe_machine(place, ops)
-    saver = Saver(checkpoint_path, checkpoint_every, config, record, resume=resume)
-    training_set, test_set = datasets.mnist()
+    saver = Saver(checkpoint_path, checkpoint_every, record, resume=resume)
+    data = prepare_data(hp, options["loss"], source=source, **preparation)
+    training_set, test_set = data.train, data.test
+    network = network_of(training_set.X.shape[1], data.n_out, options)
+    columns = {name: source[name] for name in ("label_column", "weight_column")}
+    config = describe_training({**options, **preparation, **columns}, data.spec, network, hp)
+    start = saver.start(config)
 
     def model_of(run: Run) -> Model:
         theta = place.to_numpy(run.theta)
@@ -99,7 +116,7 @@ def train(
             hp=hp,
             backend=place,
             reference=ops == "reference",
-            start=saver.start,
+            start=start,
             segment_seconds=min(SEGMENT_SECONDS, checkpoint_every),
         ):
             if saver.due(run) or stop.signal:  # before it is shown: a pipe may be broken
@@ -109,11 +126,13 @@ def train(
             else:
                 display.segment(run, report(place, run, hp.loss.classifies))
             stop.leave_if_asked(run, saver.path)
-    run = run or saver.start  # a finished one has no segment left
+    run = run or start  # a finished one has no segment left
     assert run is not None
 
     model = model_of(run)
-    test = evaluate(network, place.asarray(model.theta), test_set, hp.loss)  # the one look at it
+    test = None
+    if test_set is not None:  # the one look at it
+        test = evaluate(network, place.asarray(model.theta), test_set, hp.loss)
     if save_path:
         save(save_path, model._replace(config={**config, "machine": record}))
     seconds = sum(epoch.seconds for epoch in run.reports)
@@ -127,7 +146,7 @@ def train(
         seconds=seconds,
         samples_per_second=samples / seconds,
         train_accuracy=run.reports[(run.kept_epoch or run.epoch) - 1].train_accuracy,
-        test_accuracy=test.accuracy,
-        test_loss=test.loss,
+        test_accuracy=test.accuracy if test else None,
+        test_loss=test.loss if test else None,
         parameters=network.n_parameters,
     )

@@ -49,6 +49,7 @@ def read(
     OSError for one that cannot be opened.
     """
     path = Path(path)
+    path.stat()  # that there is no such file comes before all else
     check_choice("targets", targets, ["classes", "real"])
     check_count("max_bytes", max_bytes)
     is_table = not path.is_dir() and unpacked_suffix(path) in TABLES

@@ -15,7 +15,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Entry(NamedTuple):
     """Bytes before the values."""
     dtype: np.dtype
     shape: tuple[int, ...]
-    order: str
+    order: Literal["C", "F"]
 
 
 def read_npz(
@@ -214,7 +214,7 @@ def read_values(path: Path, archive: zipfile.ZipFile, entry: Entry) -> NumpyArra
             "the file is damaged"
         )
     dtype = entry.dtype if entry.dtype.kind != "b" else np.dtype(np.uint8)
-    array = np.frombuffer(body, dtype).reshape(entry.shape, order=entry.order)  # type: ignore
+    array: NumpyArray = np.frombuffer(body, dtype).reshape(entry.shape, order=entry.order)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 

@@ -52,8 +52,8 @@ def class_weights(y: NumpyArray, spec: Literal["balanced"] | Sequence[float]) ->
     if isinstance(spec, str):
         if spec != "balanced":
             raise UsageError(f"class weights must be 'balanced' or numbers, not {spec!r}")
-        counts = np.bincount(y, minlength=n_classes)
-        return (len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[y]
+        _, which, counts = np.unique(y, return_inverse=True, return_counts=True)
+        return (len(y) / (len(counts) * counts))[which]
     weights = list(spec)
     if len(weights) != n_classes:
         raise UsageError(f"{len(weights)} class weights for {n_classes} classes: give one each")

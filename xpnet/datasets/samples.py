@@ -32,7 +32,7 @@ Where: TypeAlias = Callable[[int], str]
 Targets: TypeAlias = Literal["classes", "real"]
 
 BLOCK = 1 << 20
-MAX_LABEL = 2**31 - 1
+MAX_LABEL = (1 << 20) - 1  # a network needs an output for each number up to the highest
 
 
 def row_of(what: str) -> Where:
@@ -101,7 +101,7 @@ def all_whole(X: NumpyArray) -> bool:
 def class_labels(y: NumpyArray, where: Where) -> NumpyArray:
     """Labels (n,) as int32; whole floats are labels, too.
 
-    Raises DataError for a label that is negative, fractional, not finite or above 2^31 - 1.
+    Raises DataError for a label that is negative, fractional, not finite or above a million.
     """
     numbers = y.astype(np.float64)
     good = (numbers >= 0) & (numbers <= MAX_LABEL) & (numbers == np.floor(numbers))
@@ -114,7 +114,7 @@ def class_labels(y: NumpyArray, where: Where) -> NumpyArray:
     elif label < 0:
         wrong = "is negative: number the classes 0, 1, 2, ..."
     elif label > MAX_LABEL:
-        wrong = f"is above {MAX_LABEL}: number the classes 0, 1, 2, ..."
+        wrong = f"is above {MAX_LABEL:,}: number the classes 0, 1, 2, ..."
     else:
         wrong = "is no whole number: for real targets train with a loss such as mse"
     raise DataError(f"{where(i)}: the label {label:.10g} {wrong}")

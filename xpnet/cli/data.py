@@ -1,0 +1,293 @@
+"""Where samples come from: the option --data and those beside it, and the datasets they name."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+
+from .. import datasets
+from ..data import Dataset
+from ..datasets.unpack import MAX_BYTES
+from ..errors import (
+    DataError,
+    UsageError,
+    check_count,
+    check_fraction,
+    check_not_negative,
+)
+from ..hyperparameters import Hyperparameters
+from ..spec import Spec
+from .options import FILE, Command, Number, Texts
+
+__all__ = [
+    "Prepared",
+    "label_column",
+    "max_bytes",
+    "prepare_data",
+    "preparing",
+    "read_data",
+    "refusing_data",
+    "sources",
+]
+
+LABEL_COLUMN = ("first",)
+MNIST = "mnist"
+MOST_CLASSES = 1000
+"""More, and more than samples, are taken for a mistake unless --classes asks for them."""
+
+
+class ClassWeights(click.ParamType[Any]):
+    """``balanced``, or a weight >= 0 for each class with commas between them."""
+
+    name = "class weights"
+    several = True
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | tuple[float, ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        if value.strip() == "balanced":
+            return "balanced"
+        try:
+            weights = [float(weight) for weight in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is neither 'balanced' nor numbers such as 1,2.5", param, ctx)
+        return tuple(check_not_negative(f"each of {param.opts[0]}", w) for w in weights)
+
+
+label_column = click.option(
+    "--label-column",
+    type=Texts(),
+    metavar="first|last|NAME,...",
+    help="Column of a table that holds the label; several for several labels or targets a "
+    "sample.  [default: first]",
+)
+
+max_bytes = click.option(
+    "--max-bytes",
+    type=Number(int, check_count),
+    default=MAX_BYTES,
+    show_default=True,
+    help="Refuse files that unpack to more.",
+)
+
+
+def sources(command: Command) -> Command:
+    """The options that say which samples to read."""
+    for add in (
+        max_bytes,
+        click.option("--weight-column", metavar="NAME", help="Column with each sample's weight."),
+        label_column,
+        click.option("--labels", type=FILE, metavar="FILE", help="Labels of IDX images."),
+        click.option(
+            "--data",
+            type=FILE,
+            metavar="PATH",
+            help="Samples: a table (.csv, .tsv, .txt, also .gz), an .npz with x, y and perhaps "
+            "x_test, y_test, an IDX file, or a folder with the four files of MNIST.  [default: "
+            "the MNIST that comes with xpnet]",
+        ),
+    ):
+        command = add(command)
+    return command
+
+
+PREPARING = (
+    click.option(
+        "--classes",
+        type=Number(int, check_count),
+        help="Number of classes.  [default: the highest label + 1]",
+    ),
+    click.option(
+        "--class-weights",
+        type=ClassWeights(),
+        metavar="balanced|W0,W1,...",
+        help="Weight of each class in the training loss; balanced lets all weigh the same.",
+    ),
+    click.option(
+        "--standardise",
+        is_flag=True,
+        help="Bring each feature to mean 0 and deviation 1; the model remembers how.",
+    ),
+    click.option(
+        "--test-split",
+        type=Number(float, check_fraction),
+        help="Share of the samples to test on, where the data have no test part.  [default: 0]",
+    ),
+)
+
+
+def preparing(command: Command) -> Command:
+    """The options that say what is done to the samples before a training."""
+    for add in reversed(PREPARING):
+        command = add(command)
+    return command
+
+
+class Prepared(NamedTuple):
+    """What a training needs to know of its data; ``spec`` is what a model file says of them."""
+
+    train: Dataset
+    test: Dataset | None
+    n_out: int
+    spec: Spec | str
+
+
+def read_data(
+    loss: str,
+    *,
+    data: Path | None,
+    labels: Path | None,
+    label_column: tuple[str, ...] | None,
+    weight_column: str | None,
+    max_bytes: int,
+    for_training: bool = True,
+) -> tuple[Dataset, Dataset | None]:
+    """The training and the test part, if there is one, of what the options of ``sources`` name."""
+    if data is None:
+        given = {
+            "--labels": labels,
+            "--label-column": label_column,
+            "--weight-column": weight_column,
+        }
+        for flag, value in given.items():
+            if value is not None:
+                raise UsageError(f"{flag} says how to read --data PATH: give that, too")
+        return datasets.mnist()
+    columns = label_column or LABEL_COLUMN
+    if loss == "softmax_xent" and len(columns) > 1:
+        raise UsageError(
+            "--label-column names several columns, but --loss softmax_xent wants one: "
+            "choose bce for several labels, or mse, mae, huber for several targets"
+        )
+    train, test = datasets.read(
+        data,
+        labels=labels,
+        label_columns=columns,
+        weight_column=weight_column,
+        targets="classes" if loss == "softmax_xent" else "real",
+        max_bytes=max_bytes,
+        for_training=for_training,
+    )
+    return train, test
+
+
+def prepare_data(
+    hp: Hyperparameters,
+    loss: str,
+    *,
+    source: Mapping[str, Any],
+    classes: int | None,
+    class_weights: str | tuple[float, ...] | None,
+    standardise: bool,
+    test_split: float | None,
+) -> Prepared:
+    """Read, split, weigh and scale; checked for a network with ``n_out`` outputs.
+
+    ``source`` are the options of ``sources``. The test part is scaled as the training part
+    is; class weights are for the training part alone.
+    """
+    if loss != "softmax_xent" and classes is not None:
+        raise UsageError(f"--classes is for --loss softmax_xent, not for {loss}")
+    train, test = read_data(loss, **source)
+    spec = describe_data(train, test, **source)
+    what = MNIST if source["data"] is None else str(source["data"])
+    if test_split:
+        if test is not None:
+            raise UsageError(f"--test-split: {what} has a test part of its own")
+        train, test = train.split(test_split, hp.seed)
+    n_out = output_count(train.y, loss, classes, what)
+    with refusing_data(what):
+        train.check(train.X.shape[1], n_out, hp.loss)
+    if class_weights is not None:
+        weight = weigh(train.y, loss, class_weights, n_out)
+        if train.weight is not None:
+            weight = weight * train.weight
+        train = dataclasses.replace(train, weight=weight)
+    if standardise:
+        with refusing_data(what):
+            shift, scale = datasets.standardise(train)
+        train = dataclasses.replace(train, shift=shift, scale=scale)
+    with refusing_data(what):
+        train = as_trained(train, n_out, hp)
+    if test is not None:
+        test = dataclasses.replace(test, shift=train.shift, scale=train.scale)
+        with refusing_data(f"the test part of {what}"):
+            test = as_trained(test, n_out, hp)
+    return Prepared(train, test, n_out, spec)
+
+
+def as_trained(part: Dataset, n_out: int, hp: Hyperparameters) -> Dataset:
+    """``part`` on the host with the dtypes of training; what is wrong is said now, not at the end."""
+    return part.check(part.X.shape[1], n_out, hp.loss).to(np.asarray, hp.dtype)
+
+
+def output_count(y: np.ndarray[Any, Any], loss: str, classes: int | None, what: str) -> int:
+    """How many outputs a network needs for the targets ``y`` (n,) or (n, k)."""
+    if y.ndim == 2:
+        return int(y.shape[1])
+    if loss != "softmax_xent":
+        return 1
+    found = int(y.max()) + 1
+    if classes is None and found > max(MOST_CLASSES, len(y)):
+        raise DataError(
+            f"{what}: the highest of {len(y):,} labels is {found - 1}: number the classes "
+            "0, 1, 2, ..., or train on real targets with --loss mse"
+        )
+    return classes or found
+
+
+def weigh(
+    y: np.ndarray[Any, Any], loss: str, class_weights: str | tuple[float, ...], n_out: int
+) -> np.ndarray[Any, Any]:
+    """The weight (n,) of each sample by its class, for one label a sample."""
+    n_classes = n_out
+    if loss == "bce" and n_out == 1 and np.isin(y, (0, 1)).all():
+        y, n_classes = y.reshape(-1).astype(np.int32), 2
+    elif loss != "softmax_xent":
+        raise UsageError(f"--class-weights need one class a sample, but --loss {loss} has none")
+    if isinstance(class_weights, str):
+        return datasets.class_weights(y, "balanced")
+    if len(class_weights) != n_classes:
+        raise UsageError(
+            f"--class-weights gives {len(class_weights)} weights for {n_classes} classes: "
+            "give one each"
+        )
+    return datasets.class_weights(y, class_weights[: int(y.max()) + 1])
+
+
+def describe_data(
+    train: Dataset, test: Dataset | None, *, data: Path | None, labels: Path | None, **_how: Any
+) -> Spec | str:
+    """What a model file says of the data: where they were, and what tells them from others."""
+    if data is None:
+        return MNIST
+    digest = hashlib.sha256()
+    for part in (train, test):
+        for array in (part.X, part.y, part.weight) if part is not None else ():
+            if array is not None:
+                digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array).data)
+    return {
+        "path": str(data),
+        "labels": None if labels is None else str(labels),
+        "sha256": digest.hexdigest(),
+        "samples": train.n,
+        "test_samples": 0 if test is None else test.n,
+        "range": [float(train.X.min()), float(train.X.max())],
+    }
+
+
+@contextlib.contextmanager
+def refusing_data(what: str) -> Iterator[None]:
+    """Let a DataError within say which data it is about."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{what}: {error}") from error
