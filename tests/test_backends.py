@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import make_backend, relative_error
-from test_train import digits
+from conftest import HostReadError, make_backend, relative_error
+from test_train import HP_OF_ALL_PATHS, digits, train
 
 import xpnet
 from xpnet import backends
@@ -234,3 +234,48 @@ def test_a_model_of_the_first_format_loads_for_ever():
     assert model.shift.tolist() == [1.0, 2.0, 3.0]
     assert model.scale.tolist() == [0.5, 0.25, 0.125]
     assert model.config == {"note": "the first format"}
+
+
+# ---- no wait within a segment ---------------------------------------------------------------
+# JAX proves it by compiling the segment; array-api-strict's stand-in is in test_train.
+
+
+@pytest.fixture
+def guarded_torch():
+    """PyTorch whose tensors cannot be read on the host while a segment runs."""
+    torch = pytest.importorskip("torch")
+    backend = backends.get("torch")
+    names = ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__")
+
+    def refuse(self, *args, **kwargs):
+        raise HostReadError("a step must not wait for the device")
+
+    class Guarded(type(backend)):
+        def loop(self, step, state, data, n):
+            with pytest.MonkeyPatch.context() as patch:
+                for name in (*names, "__array__", "nonzero"):
+                    patch.setattr(torch.Tensor, name, refuse)
+                return super().loop(step, state, data, n)
+
+    return Guarded(
+        "torch", backend.xp, device=backend.device, device_name="cpu", version=backend.version
+    )
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("hp", HP_OF_ALL_PATHS)
+def test_a_segment_of_torch_never_waits(guarded_torch, hp):
+    assert train(guarded_torch, **hp).epoch == 2
+
+
+@pytest.mark.torch
+def test_a_wait_in_a_segment_of_torch_is_noticed(guarded_torch):
+    """The planted fault: an activation that looks at a value."""
+
+    def f(xp, z):
+        assert float(xp.sum(z)) is not None
+        return z
+
+    nosy = xpnet.Activation("nosy", f, lambda xp, z: xp.ones_like(z))
+    with pytest.raises(HostReadError):
+        train(guarded_torch, network=xpnet.mlp(20, 4, 3, activation=nosy))

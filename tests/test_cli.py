@@ -102,7 +102,9 @@ def test_version_both_ways(start_of_it):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["backends"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["evaluate"], ["backends"], ["predict"], ["show"]]
+)
 def test_help_of_every_command(invoke, command):
     code, out, err = invoke(*command, "--help")
     assert code == 0
@@ -148,6 +150,10 @@ def test_no_command_shows_the_help_and_one_line_of_error(invoke):
         (["train", "--ops", "fats"], "fats", "fast"),
         (["train", "--device", "cpuu"], "cpuu", "cpu"),
         (["train", "--dtype", "float23"], "float23", "float32"),
+        (["train", "--loss", "hubert"], "hubert", "huber"),
+        (["train", "--label-colum", "x"], "--label-colum", "--label-column"),
+        (["preditc", "x", "y"], "preditc", "predict"),
+        (["predict", "x", "y", "--cvs"], "--cvs", "--csv"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_near_one(invoke, arguments, wrong, near):
@@ -181,6 +187,17 @@ def test_an_unknown_name_in_a_variable_too(train, monkeypatch, variable, wrong, 
         (["train", "--activation", "relu,tanh", "--hidden", "8"], "--activation"),
         (["train", "--early-stopping", "2", "--validation-split", "0"], "--validation-split"),
         (["train", "--save", "same", "--checkpoint", "./same"], "--checkpoint"),
+        (["train", "--label-smoothing", "0.1", "--loss", "mse"], "--label-smoothing"),
+        (["train", "--classes", "10", "--loss", "mse"], "--classes"),
+        (["train", "--class-weights", "balanced", "--loss", "mse"], "--class-weights"),
+        (["train", "--class-weights", "1,2"], "--class-weights"),
+        (["train", "--labels", "x"], "--data"),
+        (["train", "--label-column", "last"], "--data"),
+        (["train", "--weight-column", "w"], "--data"),
+        (["train", "--test-split", "0.1"], "--test-split"),
+        (["predict", "model"], "FILES"),
+        (["predict", "model", "file", "--json", "--csv"], "--csv"),
+        (["show"], "MODEL"),
         (["train", "--init", "normal:0"], "normal:0"),
         (["train", "--init", "normal:nan"], "normal:nan"),
         (["train", "--init", "zeros:1"], "zeros:1"),
@@ -192,10 +209,17 @@ def test_what_makes_no_sense_is_refused_by_name(invoke, arguments, named):
 
 # ---- numbers ---------------------------------------------------------------------------------
 
-COUNTS = ["--epochs", "--batch-size", "--early-stopping", "--threads"]
+COUNTS = [
+    "--epochs",
+    "--batch-size",
+    "--early-stopping",
+    "--threads",
+    "--classes",
+    "--max-bytes",
+]
 POSITIVE = ["--lr", "--clip-norm", "--clip-value", "--checkpoint-every"]
 NOT_NEGATIVE = ["--weight-decay", "--l2", "--warmup"]
-FRACTIONS = ["--dropout", "--label-smoothing", "--validation-split"]
+FRACTIONS = ["--dropout", "--label-smoothing", "--validation-split", "--test-split"]
 WRONG = {
     **{flag: ["0", "-1", "nan", "inf", "0.5", "x", ""] for flag in COUNTS},
     **{flag: ["0", "-1", "-0.0", "nan", "inf", "-inf", "1e999", "x", ""] for flag in POSITIVE},
@@ -203,6 +227,7 @@ WRONG = {
     **{flag: ["1", "1.5", "-0.1", "nan", "inf", "x", ""] for flag in FRACTIONS},
     "--hidden": ["0", "-1", "8,0", "1" + "0" * 18, "8,,8", "nan", "inf", "8.5", "x"],
     "--seed": ["-1", str(2**32), "nan", "inf", "0.5", "x", ""],
+    "--class-weights": ["-1", "1,-1", "nan,1", "inf", "1e999", "1,,2", "x", "", "balance"],
 }
 
 
@@ -217,14 +242,11 @@ def test_a_senseless_number_is_refused_by_the_name_of_its_option(invoke, flag, v
 
 
 def test_no_numeric_option_is_left_out():
-    train = cli.cli.commands["train"]
-    numeric = {p.opts[0] for p in train.params if p.type.name in ("integer", "float", "widths")}
-    assert numeric == set(WRONG)
-    assert all(
-        isinstance(p.type, Number)
-        for p in train.params
-        if p.type.name != "widths" and p.opts[0] in numeric
-    )
+    kinds = ("integer", "float", "widths", "class weights")
+    params = [p for command in cli.cli.commands.values() for p in command.params]
+    numeric = [p for p in params if p.type.name in kinds]
+    assert {p.opts[0] for p in numeric} == set(WRONG)
+    assert all(isinstance(p.type, Number) for p in numeric if p.type.name in kinds[:2])
     assert len(OPTIONS) > len(NOT_NEGATIVE)
 
 
@@ -446,6 +468,7 @@ OTHER = {
     "--activation": "tanh",
     "--init": "he_uniform",
     "--dropout": "0.1",
+    "--loss": "mse",
     "--label-smoothing": "0.1",
     "--optimizer": "sgd",
     "--lr": "0.01",
@@ -592,7 +615,7 @@ def test_a_damaged_checkpoint_is_never_overwritten(train, tmp_path, damage):
 def three_backends(monkeypatch):
     """Two backends that are quickly loaded and one that is not installed."""
     known = {name: backends.BACKENDS[name] for name in ("numpy", "array-api-strict")}
-    known["abacus"] = backends.Entry("abacus", "abacus", "pip install abacus")
+    known["abacus"] = known["numpy"]._replace(package="abacus", remedy="pip install abacus")
     monkeypatch.setattr(backends, "BACKENDS", known)
 
 
@@ -652,8 +675,12 @@ def test_the_last_good_checkpoint_survives_a_divergence(train, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("error", [RuntimeError("odd"), AssertionError(), ValueError("a\nb")])
-@pytest.mark.parametrize("command", [["train"], ["evaluate", "x"], ["backends"]])
-def test_an_internal_error_is_one_line_and_code_70(invoke, monkeypatch, command, error):
+@pytest.mark.parametrize("command", [["train"], ["evaluate"], ["predict"], ["backends"]])
+def test_an_internal_error_is_one_line_and_code_70(invoke, monkeypatch, tmp_path, command, error):
+    if command[0] in ("evaluate", "predict"):
+        save(tmp_path / "m", Model(mlp(784, 10), mlp(784, 10).init()))
+        command = [*command, tmp_path / "m", *([tmp_path / "x"] if command[0] == "predict" else [])]
+
     def fail(*arguments, **settings):
         raise error
 

@@ -14,6 +14,8 @@ from ..errors import XpnetError, check_choice
 from ..version import __version__
 from .backends import backends
 from .evaluate import evaluate
+from .predict import predict
+from .show import show
 from .signals import stop_on_sigterm
 from .train import train
 
@@ -70,7 +72,7 @@ def cli() -> None:
     """Train multilayer perceptrons on NumPy and every other array library."""
 
 
-for command in (backends, evaluate, train):
+for command in (backends, evaluate, predict, show, train):
     cli.add_command(command)
 
 

@@ -84,13 +84,12 @@ def checked(key: str, value: Any, param: click.Parameter, ctx: click.Context) ->
     wanted, fits = type_of(param)
     if not fits(value):
         raise UsageError(f"{key} must be {wanted}, not {shown(value)}")
-    if not isinstance(value, list):
-        param.type.convert(value, param, ctx)
-        return value
-    # a list is what commas separate on the command line
-    joined = ",".join(str(entry) for entry in value)
-    param.type.convert(joined, param, ctx)
-    return joined
+    if isinstance(param.type, Widths) or getattr(param.type, "several", False):
+        # a list is what commas separate on the command line
+        entries = value if isinstance(value, list) else [value]
+        value = ",".join(str(entry) for entry in entries)
+    param.type.convert(value, param, ctx)
+    return value
 
 
 def type_of(param: click.Parameter) -> tuple[str, Any]:

@@ -61,6 +61,13 @@ class ClassWeights(click.ParamType[Any]):
         return tuple(check_not_negative(f"each of {param.opts[0]}", w) for w in weights)
 
 
+def check_classes(flag: str, n: int) -> int:
+    """Return ``n`` if a network can have as many outputs; else raise UsageError."""
+    if check_count(flag, n) >= 2**31:
+        raise UsageError(f"{flag} {n}: that many outputs fit into no memory")
+    return n
+
+
 label_column = click.option(
     "--label-column",
     type=Texts(),
@@ -101,7 +108,7 @@ def sources(command: Command) -> Command:
 PREPARING = (
     click.option(
         "--classes",
-        type=Number(int, check_count),
+        type=Number(int, check_classes),
         help="Number of classes.  [default: the highest label + 1]",
     ),
     click.option(
@@ -131,11 +138,16 @@ def preparing(command: Command) -> Command:
 
 
 class Prepared(NamedTuple):
-    """What a training needs to know of its data; ``spec`` is what a model file says of them."""
+    """What a training needs to know of its data.
+
+    ``options`` are those that made them, with what was left to a default filled in, and ``spec``
+    is what a model file says of the data.
+    """
 
     train: Dataset
     test: Dataset | None
     n_out: int
+    options: Spec
     spec: Spec | str
 
 
@@ -198,13 +210,13 @@ def prepare_data(
     train, test = read_data(loss, **source)
     spec = describe_data(train, test, **source)
     what = MNIST if source["data"] is None else str(source["data"])
+    n_out = output_count(train.y, loss, classes, what)
+    with refusing_data(what):
+        train.check(train.X.shape[1], n_out, hp.loss)
     if test_split:
         if test is not None:
             raise UsageError(f"--test-split: {what} has a test part of its own")
         train, test = train.split(test_split, hp.seed)
-    n_out = output_count(train.y, loss, classes, what)
-    with refusing_data(what):
-        train.check(train.X.shape[1], n_out, hp.loss)
     if class_weights is not None:
         weight = weigh(train.y, loss, class_weights, n_out)
         if train.weight is not None:
@@ -220,11 +232,19 @@ def prepare_data(
         test = dataclasses.replace(test, shift=train.shift, scale=train.scale)
         with refusing_data(f"the test part of {what}"):
             test = as_trained(test, n_out, hp)
-    return Prepared(train, test, n_out, spec)
+    options = {
+        "label_column": source["label_column"] or (LABEL_COLUMN if source["data"] else None),
+        "weight_column": source["weight_column"],
+        "classes": n_out if loss == "softmax_xent" else None,
+        "class_weights": class_weights,
+        "standardise": standardise,
+        "test_split": test_split or 0.0,
+    }
+    return Prepared(train, test, n_out, options, spec)
 
 
 def as_trained(part: Dataset, n_out: int, hp: Hyperparameters) -> Dataset:
-    """``part`` on the host with the dtypes of training; what is wrong is said now, not at the end."""
+    """``part`` on the host with the dtypes of training; what is wrong is said now, not late."""
     return part.check(part.X.shape[1], n_out, hp.loss).to(np.asarray, hp.dtype)
 
 

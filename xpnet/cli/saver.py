@@ -47,24 +47,9 @@ class Saver:
         return None
 
     def read(self, path: Path, config: Spec) -> Run:
+        """The Run in the checkpoint at ``path``."""
         checkpoint = load_checkpoint(path)
-        for name, here, there in differences(config, checkpoint.model.config):
-            if name.startswith("data"):
-                if name in WHERE_THE_DATA_WERE:
-                    continue
-                there, here = (
-                    describe_data(c.get("data")) for c in (checkpoint.model.config, config)
-                )
-                raise UsageError(
-                    f"{path} was made with other data: {there} there and {here} here; "
-                    "give the data of the first run, or start anew without --resume"
-                )
-            _, found, option = name.partition("options.")
-            what = "--" + option.replace("_", "-") if found else name
-            raise UsageError(
-                f"{path} was made with other options: {what} is {there} there and {here} here; "
-                "repeat the options of the first run, or start anew without --resume"
-            )
+        check_same(path, config, checkpoint.model.config)
         optimizer = OPTIMIZERS[config["options"]["optimizer"]]
         if len(checkpoint.run.state.slots) != optimizer.n_slots:
             raise CheckpointError(f"{path}: its training state does not fit its optimizer")
@@ -87,6 +72,35 @@ class Saver:
 
 WHERE_THE_DATA_WERE = ("data.path", "data.labels")
 """The same samples in another place are the same data."""
+
+
+def check_same(path: Path, here: Spec, there: Spec) -> None:
+    """Raise UsageError where the config ``there``, in the file ``path``, is not that ``here``."""
+    found = [entry for entry in differences(here, there) if entry[0] not in WHERE_THE_DATA_WERE]
+    if not found:
+        return
+    name, mine, theirs = min(found, key=lambda entry: rank(entry[0]))
+    if name.startswith("data"):
+        mine, theirs = describe_data(here.get("data")), describe_data(there.get("data"))
+        raise UsageError(
+            f"{path} was made with other data: {theirs} there and {mine} here; "
+            "give the data of the first run, or start anew without --resume"
+        )
+    _, is_option, option = name.partition("options.")
+    what = "--" + option.replace("_", "-") if is_option else name
+    raise UsageError(
+        f"{path} was made with other options: {what} is {theirs} there and {mine} here; "
+        "repeat the options of the first run, or start anew without --resume"
+    )
+
+
+def rank(name: str) -> int:
+    """The order in which differences are told: first what others follow from."""
+    if name == "options.classes":  # where they are not given, the data decide
+        return 3
+    if name == "data":  # a file here, and MNIST there
+        return 0
+    return {"options": 1, "data": 2}.get(name.partition(".")[0], 4)
 
 
 def describe_data(spec: Any) -> str:

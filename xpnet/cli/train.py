@@ -96,8 +96,7 @@ def train(
     data = prepare_data(hp, options["loss"], source=source, **preparation)
     training_set, test_set = data.train, data.test
     network = network_of(training_set.X.shape[1], data.n_out, options)
-    columns = {name: source[name] for name in ("label_column", "weight_column")}
-    config = describe_training({**options, **preparation, **columns}, data.spec, network, hp)
+    config = describe_training({**options, **data.options}, data.spec, network, hp)
     start = saver.start(config)
 
     def model_of(run: Run) -> Model:

@@ -42,12 +42,19 @@ class Table(NamedTuple):
 
 
 def read_first_line(
-    path: Path, number: int, line: str, label_columns: tuple[str, ...], weight_column: str | None
+    path: Path,
+    number: int,
+    line: str,
+    label_columns: tuple[str, ...] | None,
+    weight_column: str | None,
 ) -> Table:
-    """Delimiter, column names and roles from the first line, be it a header or a sample."""
+    """Delimiter, column names and roles from the first line, be it a header or a sample.
+
+    Where ``label_columns`` is None there are features only.
+    """
     delimiter = sniff(line)
     cells = split_line(path, delimiter, number, line)
-    if len(cells) == 1:
+    if len(cells) == 1 and label_columns is not None:
         raise DataError(
             f"{path}: line {number} has one column only: a comma, semicolon or tab must part "
             "label and features"
@@ -56,11 +63,11 @@ def read_first_line(
     names = [cell.strip() for cell in cells] if header else [str(i + 1) for i in range(len(cells))]
     if header:
         check_header(path, number, names)
-    labels = [column(path, names, name) for name in label_columns]
+    labels = [column(path, names, name) for name in label_columns or ()]
     weight = None if weight_column is None else column(path, names, weight_column)
     table = Table(path, delimiter, number, names, header, labels, weight)
     others = table.others
-    if not labels or len(set(others)) < len(others):
+    if label_columns == () or len(set(others)) < len(others):
         raise UsageError(f"{path}: labels and weight must each have a column of their own")
     if len(others) == len(names):
         raise DataError(f"{path}: beside labels and weight there is no column of features")
@@ -112,6 +119,7 @@ def column(path: Path, names: list[str], name: str) -> int:
 
 
 def split_line(path: Path, delimiter: str, number: int, line: str) -> list[str]:
+    """The cells of a line, without their quotes; raises DataError where a quote is not closed."""
     try:
         [cells] = csv.reader([line], delimiter=delimiter, strict=True)
     except csv.Error as error:
@@ -129,4 +137,5 @@ def is_float(cell: str) -> bool:
 
 
 def shorten(text: str) -> str:
+    """``text`` in quotes for a message, of 40 characters at most."""
     return repr(text if len(text) <= 40 else f"{text[:37]}...")

@@ -42,7 +42,7 @@ class Part(NamedTuple):
 def read_csv(
     path: str | Path,
     *,
-    label_columns: tuple[str, ...] = ("first",),
+    label_columns: tuple[str, ...] | None = ("first",),
     weight_column: str | None = None,
     targets: Targets = "classes",
     max_bytes: int = MAX_BYTES,
@@ -51,8 +51,9 @@ def read_csv(
 
     ``label_columns`` are names, or "first" or "last"; in a file without a header (a first line
     that is not all numbers) columns are named "1", "2", ... One gives labels (n,) int32, or reals
-    (n,) where ``targets`` is "real"; several give reals (n, k). Raises DataError with line and
-    column for what is no finite number, UsageError for a column that is not there.
+    (n,) where ``targets`` is "real"; several give reals (n, k), None stands for no label. Raises
+    DataError with line and column for what is no finite number, UsageError for a column that is
+    not there.
     """
     path = Path(path)
     parts: list[Part] = []

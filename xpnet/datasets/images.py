@@ -1,7 +1,7 @@
 """PNG images, and how a picture of a digit is made to look like those of MNIST.
 
-MNIST's digits are white on black, scaled to fit 20 x 20 pixels, and placed in 28 x 28 so that
-their centre of mass is in the middle. Source: the description that came with MNIST (LeCun,
+MNIST's digits are white on black, scaled to fit 20 x 20 pixels, and placed in 28 x 28 by their
+centre of mass. Source: the description that came with MNIST (LeCun,
 Cortes and Burges). Pillow, which is optional, decodes and scales.
 """
 
@@ -24,6 +24,7 @@ NumpyArray: TypeAlias = np.ndarray[Any, Any]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SIDE = 28
 BOX = 20
+MIDDLE = 14.5
 INK = 26
 """What is brighter than this, a tenth of white, counts as ink."""
 
@@ -119,7 +120,7 @@ def mnist_digit(picture: NumpyArray) -> Digit:
 
 
 def fit(box: NumpyArray) -> NumpyArray:
-    """``box`` scaled so that its longer side is 20 pixels, each the mean of what it covers."""
+    """``box`` scaled, with smooth edges, so that its longer side is 20 pixels."""
     height, width = box.shape
     factor = BOX / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -131,13 +132,17 @@ def fit(box: NumpyArray) -> NumpyArray:
 
 
 def place(scaled: NumpyArray) -> NumpyArray:
-    """``scaled`` in 28 x 28 black, its centre of mass as near the middle as there is room."""
+    """``scaled`` in 28 x 28 black, its centre of mass where there is room for that.
+
+    In MNIST the centre lies within the pixel right below the middle of the image, 14 to 15 from
+    the edges: 14.5 on average, measured on the test images.
+    """
     mass = scaled.astype(np.float64)
     start = []
     for axis in (0, 1):
         n = scaled.shape[axis]
         centre = (mass.sum(axis=1 - axis) * (np.arange(n) + 0.5)).sum() / mass.sum()
-        start.append(min(max(round(SIDE / 2 - centre), 0), SIDE - n))
+        start.append(min(max(round(MIDDLE - centre), 0), SIDE - n))
     top, left = start
     digit = np.zeros((SIDE, SIDE), np.uint8)
     digit[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled

@@ -7,6 +7,7 @@ objects is refused: no byte of such a file is ever run. Source: numpy.lib.format
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -14,6 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
@@ -80,9 +82,20 @@ def read_npz(
     names the file and the array, for anything that cannot be used.
     """
     path = Path(path)
+    with opened_archive(path) as archive:
+        arrays = read_arrays(path, archive, max_bytes)
+    train = part(path, arrays, "x", "y", targets)
+    if "x_test" not in arrays:
+        return train, None
+    return train, part(path, arrays, "x_test", "y_test", targets)
+
+
+@contextlib.contextmanager
+def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive in a file; whatever a damaged one sets off within becomes a DataError."""
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            arrays = read_arrays(path, archive, max_bytes)
+            yield archive
     except DataError:
         raise
     except DAMAGE as error:
@@ -91,10 +104,6 @@ def read_npz(
         if error.errno != errno.EINVAL:  # a seek to where no file can be
             raise
         raise damaged(path, error) from error
-    train = part(path, arrays, "x", "y", targets)
-    if "x_test" not in arrays:
-        return train, None
-    return train, part(path, arrays, "x_test", "y_test", targets)
 
 
 def damaged(path: Path, error: Exception) -> DataError:
@@ -123,19 +132,24 @@ def entries_by_name(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.Z
 
 def choose(path: Path, found: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """The entries that we read; raises DataError where one is missing or they are ambiguous."""
-    schemes = [names for names in NAMES if names["x"] in found]
-    if len(schemes) > 1:
-        raise DataError(f"{path}: holds both x and x_train: keep one of them")
-    if not schemes:
-        there = ", ".join(repr(name) for name in list(found)[:10]) or "nothing"
-        raise DataError(f"{path}: no array x or x_train, but {there}: save it with x=..., y=...")
-    names = schemes[0]
+    names = naming_scheme(path, found)
     wanted = {plain: found[name] for plain, name in names.items() if name in found}
     for x, y in (("x", "y"), ("x_test", "y_test")):
         if (x in wanted) != (y in wanted):
             there, missing = (x, y) if x in wanted else (y, x)
             raise DataError(f"{path}: holds {names[there]}, but no {names[missing]}: save both")
     return wanted
+
+
+def naming_scheme(path: Path, found: dict[str, zipfile.ZipInfo]) -> dict[str, str]:
+    """Which of NAMES the archive goes by."""
+    schemes = [names for names in NAMES if names["x"] in found]
+    if len(schemes) > 1:
+        raise DataError(f"{path}: holds both x and x_train: keep one of them")
+    if not schemes:
+        there = ", ".join(repr(name) for name in list(found)[:10]) or "nothing"
+        raise DataError(f"{path}: no array x or x_train, but {there}: save it with x=..., y=...")
+    return schemes[0]
 
 
 # ---- one array ------------------------------------------------------------------------------
