@@ -16,7 +16,6 @@ from ..backends import Backend
 from ..errors import DataError, check_count
 from ..losses import SoftmaxCrossEntropy
 from ..network import Network
-from ..ops import Ops
 from ..types import Array, Loss, Noise
 from .slope import slope
 
@@ -24,7 +23,7 @@ __all__ = ["BlockCheck", "gradcheck"]
 
 TOLERANCE = {
     "float64": 1e-6,  # differences in float64 are good to about 1e-8 of a typical gradient
-    "float32": 2e-3,  # a gradient in float32 is good to 1e-6 of its largest parts, its small ones less
+    "float32": 2e-3,  # sums of float32 are good to 1e-6 of their largest terms, not of themselves
 }
 
 
@@ -102,7 +101,9 @@ def gradcheck(
             return value(moved, x)
 
         probes = choose_probes(g[part], n_directions, n_coordinates, rng)
-        checks.append(check_block(f"layers.{block.layer}.{block.name}", along, g[part], probes, dtype))
+        checks.append(
+            check_block(f"layers.{block.layer}.{block.name}", along, g[part], probes, dtype)
+        )
     probes = choose_probes(dx.ravel(), n_directions, n_coordinates, rng)
     along_x = lambda v, s: value(theta, x + s * v.reshape(x.shape))  # noqa: E731
     return [*checks, check_block("x", along_x, dx.ravel(), probes, dtype)]
@@ -174,6 +175,4 @@ def check_block(
         error = max(0.0, abs(analytic - numeric.value) - numeric.error) / size
         if not error <= worst:
             worst, where = error, probe.name
-    return BlockCheck(
-        name, len(probes) - n_kinks, n_kinks, worst, where, worst <= TOLERANCE[dtype]
-    )
+    return BlockCheck(name, len(probes) - n_kinks, n_kinks, worst, where, worst <= TOLERANCE[dtype])

@@ -14,7 +14,7 @@ KINK = 0.25
 
 
 class Slope(NamedTuple):
-    """df/ds at 0, how far it may be off, and whether f has a kink there (then it has two slopes)."""
+    """df/ds at 0, how far it may be off, and whether f has a kink there, and so two slopes."""
 
     value: float
     error: float
