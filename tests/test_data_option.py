@@ -13,7 +13,7 @@ from commands import little_mnist, the_error
 
 from xpnet import DataError, Dataset, Huber, cli, datasets, load
 from xpnet.checkpoint import load_checkpoint
-from xpnet.cli import data as data_module
+from xpnet.cli import sources
 
 train_module = sys.modules["xpnet.cli.train"]
 
@@ -234,6 +234,20 @@ def test_standardised_features_have_mean_0_and_deviation_1(train, invoke, tmp_pa
     np.testing.assert_array_equal(model.shift, seen.shift)
     np.testing.assert_array_equal(model.scale, seen.scale)
     assert np.isfinite(result["test_loss"])
+
+
+@pytest.mark.parametrize("backend", ["array-api-strict", "jax"])
+def test_standardised_on_another_backend(train, invoke, tmp_path, backend):
+    path = table(tmp_path / "t.csv", *two_blobs())
+    how = ["--standardise", "--test-split", 0.5, "--dtype", "float64"]
+    here = train(path, *how)
+    there = train(path, *how, "--backend", backend)
+    assert there["backend"] == backend
+    assert there["test_loss"] == pytest.approx(here["test_loss"], rel=1e-9)
+    for command in (["evaluate", tmp_path / "model", "--data"], ["predict", tmp_path / "model"]):
+        more = ["--label-column", "1"] if command[0] == "predict" else []
+        code, _, err = invoke(*command, path, *more, "--backend", backend)
+        assert (code, err) == (0, "")
 
 
 def test_the_scaling_of_the_model_is_used_to_evaluate(train, invoke, tmp_path):
@@ -500,7 +514,7 @@ def test_the_same_preparations_written_differently_resume(resumable):
 
 def test_the_fingerprint_sees_values_shapes_and_dtypes():
     def fingerprint(X, y):
-        spec = data_module.describe_data(Dataset(X, y), None, data="x", labels=None)
+        spec = sources.describe_data(Dataset(X, y), None, data="x", labels=None)
         return spec["sha256"]
 
     X, y = np.arange(12, dtype=np.float32).reshape(3, 4), np.arange(3)
@@ -517,5 +531,5 @@ def test_the_fingerprint_sees_values_shapes_and_dtypes():
 
 
 def test_data_errors_say_which_data():
-    with pytest.raises(DataError, match=r"^here: wrong$"), data_module.refusing_data("here"):
+    with pytest.raises(DataError, match=r"^here: wrong$"), sources.refusing_data("here"):
         raise DataError("wrong")

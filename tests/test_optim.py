@@ -100,7 +100,8 @@ def descend_n(place, optimizer, theta, gradients, factors, dtype, first_t=1, slo
     backend, ops = place
 
     def device(a, dtype=dtype):
-        return backend.asarray(np.asarray(a, dtype))
+        placed = backend.asarray(np.asarray(a, dtype))
+        return backend.xp.asarray(placed, copy=True)  # all of it is donated
 
     hp = Hyperparameters(optimizer=optimizer, **clip)
     theta = device(theta)

@@ -154,12 +154,15 @@ class Dataset:
 
 
 def check_scaling(shift: Array | None, scale: Array | float) -> None:
-    """Raise unless shift is None or finite, and scale a number > 0 or an array of them (NumPy)."""
-    if not isinstance(scale, np.ndarray):
+    """Raise unless shift is None or finite, and scale a number > 0 or an array of them.
+
+    Arrays on a device have been checked on the host.
+    """
+    if not hasattr(scale, "shape"):
         check_positive("the scale of a dataset", scale)
-    elif not (np.isfinite(scale).all() and (scale > 0).all()):
+    elif isinstance(scale, np.ndarray) and not (np.isfinite(scale).all() and (scale > 0).all()):
         raise DataError("the scale of a dataset must be finite and > 0 for every column")
-    if shift is not None and not np.isfinite(shift).all():
+    if isinstance(shift, np.ndarray) and not np.isfinite(shift).all():
         raise DataError("the shift of a dataset must be finite for every column")
 
 

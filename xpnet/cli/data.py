@@ -1,12 +1,9 @@
-"""Where samples come from: the option --data and those beside it, and the datasets they name."""
+"""What is done to the samples before a training: split, weighed, scaled and checked."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import click
@@ -14,7 +11,6 @@ import numpy as np
 
 from .. import datasets
 from ..data import Dataset
-from ..datasets.unpack import MAX_BYTES
 from ..errors import (
     DataError,
     UsageError,
@@ -24,21 +20,11 @@ from ..errors import (
 )
 from ..hyperparameters import Hyperparameters
 from ..spec import Spec
-from .options import FILE, Command, Number, Texts
+from .options import Command, Number
+from .sources import LABEL_COLUMN, MNIST, describe_data, read_data, refusing_data
 
-__all__ = [
-    "Prepared",
-    "label_column",
-    "max_bytes",
-    "prepare_data",
-    "preparing",
-    "read_data",
-    "refusing_data",
-    "sources",
-]
+__all__ = ["Prepared", "prepare_data", "preparing"]
 
-LABEL_COLUMN = ("first",)
-MNIST = "mnist"
 MOST_CLASSES = 1000
 """More, and more than samples, are taken for a mistake unless --classes asks for them."""
 
@@ -66,43 +52,6 @@ def check_classes(flag: str, n: int) -> int:
     if check_count(flag, n) >= 2**31:
         raise UsageError(f"{flag} {n}: that many outputs fit into no memory")
     return n
-
-
-label_column = click.option(
-    "--label-column",
-    type=Texts(),
-    metavar="first|last|NAME,...",
-    help="Column of a table that holds the label; several for several labels or targets a "
-    "sample.  [default: first]",
-)
-
-max_bytes = click.option(
-    "--max-bytes",
-    type=Number(int, check_count),
-    default=MAX_BYTES,
-    show_default=True,
-    help="Refuse files that unpack to more.",
-)
-
-
-def sources(command: Command) -> Command:
-    """The options that say which samples to read."""
-    for add in (
-        max_bytes,
-        click.option("--weight-column", metavar="NAME", help="Column with each sample's weight."),
-        label_column,
-        click.option("--labels", type=FILE, metavar="FILE", help="Labels of IDX images."),
-        click.option(
-            "--data",
-            type=FILE,
-            metavar="PATH",
-            help="Samples: a table (.csv, .tsv, .txt, also .gz), an .npz with x, y and perhaps "
-            "x_test, y_test, an IDX file, or a folder with the four files of MNIST.  [default: "
-            "the MNIST that comes with xpnet]",
-        ),
-    ):
-        command = add(command)
-    return command
 
 
 PREPARING = (
@@ -149,45 +98,6 @@ class Prepared(NamedTuple):
     n_out: int
     options: Spec
     spec: Spec | str
-
-
-def read_data(
-    loss: str,
-    *,
-    data: Path | None,
-    labels: Path | None,
-    label_column: tuple[str, ...] | None,
-    weight_column: str | None,
-    max_bytes: int,
-    for_training: bool = True,
-) -> tuple[Dataset, Dataset | None]:
-    """The training and the test part, if there is one, of what the options of ``sources`` name."""
-    if data is None:
-        given = {
-            "--labels": labels,
-            "--label-column": label_column,
-            "--weight-column": weight_column,
-        }
-        for flag, value in given.items():
-            if value is not None:
-                raise UsageError(f"{flag} says how to read --data PATH: give that, too")
-        return datasets.mnist()
-    columns = label_column or LABEL_COLUMN
-    if loss == "softmax_xent" and len(columns) > 1:
-        raise UsageError(
-            "--label-column names several columns, but --loss softmax_xent wants one: "
-            "choose bce for several labels, or mse, mae, huber for several targets"
-        )
-    train, test = datasets.read(
-        data,
-        labels=labels,
-        label_columns=columns,
-        weight_column=weight_column,
-        targets="classes" if loss == "softmax_xent" else "real",
-        max_bytes=max_bytes,
-        for_training=for_training,
-    )
-    return train, test
 
 
 def prepare_data(
@@ -280,34 +190,3 @@ def weigh(
             "give one each"
         )
     return datasets.class_weights(y, class_weights[: int(y.max()) + 1])
-
-
-def describe_data(
-    train: Dataset, test: Dataset | None, *, data: Path | None, labels: Path | None, **_how: Any
-) -> Spec | str:
-    """What a model file says of the data: where they were, and what tells them from others."""
-    if data is None:
-        return MNIST
-    digest = hashlib.sha256()
-    for part in (train, test):
-        for array in (part.X, part.y, part.weight) if part is not None else ():
-            if array is not None:
-                digest.update(f"{array.dtype.str} {array.shape}\n".encode())
-                digest.update(np.ascontiguousarray(array).data)
-    return {
-        "path": str(data),
-        "labels": None if labels is None else str(labels),
-        "sha256": digest.hexdigest(),
-        "samples": train.n,
-        "test_samples": 0 if test is None else test.n,
-        "range": [float(train.X.min()), float(train.X.max())],
-    }
-
-
-@contextlib.contextmanager
-def refusing_data(what: str) -> Iterator[None]:
-    """Let a DataError within say which data it is about."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{what}: {error}") from error

@@ -11,8 +11,8 @@ import click
 from .. import checkpoint, evaluation
 from ..losses import LOSSES
 from ..spec import describe
-from .data import read_data, refusing_data, sources
 from .options import FILE, common, emit, place_of, where
+from .sources import MNIST, read_data, refusing_data, sources
 
 __all__ = ["evaluate"]
 
@@ -40,7 +40,7 @@ def evaluate(
     place = place_of(backend, device, threads, str(theta.dtype))
     train, test = read_data(describe(loss, LOSSES)["type"], **source, for_training=False)
     samples = dataclasses.replace(test or train, scale=scale, shift=shift)
-    with refusing_data(str(source["data"] or "mnist")):
+    with refusing_data(str(source["data"] or MNIST)):
         result = evaluation.evaluate(network, place.asarray(theta), samples, loss)
     if as_json:
         emit(

@@ -17,8 +17,8 @@ from ..data import Dataset
 from ..datasets.features import read_features
 from ..datasets.images import BOX, SIDE, is_png, mnist_digit, read_png
 from ..errors import DataError, UsageError
-from .data import label_column, max_bytes, refusing_data
 from .options import FILE, common, emit, place_of, where
+from .sources import MNIST, label_column, max_bytes, refusing_data
 from .verdicts import Verdicts, verdicts_of
 
 __all__ = ["predict"]
@@ -35,7 +35,7 @@ class Samples(NamedTuple):
 @click.command()
 @click.argument("model", type=FILE)
 @click.argument("files", type=FILE, nargs=-1, required=True)
-@label_column
+@label_column("Columns of a table that are no features, such as its label.  [default: none]")
 @max_bytes
 @where
 @click.option("--csv", "as_csv", is_flag=True, help="Print a table of comma-separated values.")
@@ -53,9 +53,8 @@ def predict(
 ) -> None:
     """What MODEL says of every sample in FILES.
 
-    FILES are tables (.csv, .tsv, .txt, also .gz) of features, of which --label-column is passed
-    over, .npz files with an array x, IDX files, and PNG images. Samples are scaled as in
-    training.
+    FILES are tables of features (.csv, .tsv, .txt, also .gz), .npz files with an array x, IDX
+    files, and PNG images. Samples are scaled as in training.
 
     A picture of a digit, for a model of 28 x 28 pixels, is made to look like MNIST's: white on
     black, scaled to fit 20 x 20, centred by its mass. It stays as it is where it is 28 x 28 and
@@ -121,7 +120,7 @@ def levels(model: Model) -> tuple[float, float]:
     match model.config.get("data"):
         case {"range": [int() | float() as black, int() | float() as white]}:
             return black, white
-        case "mnist":
+        case str() as name if name == MNIST:
             return 0, 255
     return 0, 255 if hasattr(model.scale, "shape") else round(1 / model.scale, 3)
 

@@ -16,11 +16,12 @@ from ..state import Run, report
 from ..train import SEGMENT_SECONDS, segments
 from .config import config_option
 from .configure import describe_training, network_of, resolve, training_options
-from .data import prepare_data, preparing, sources
+from .data import prepare_data, preparing
 from .display import choose_display
 from .options import FILE, Name, Number, common, place_of, where
 from .saver import Saver
 from .signals import stop_signals
+from .sources import sources
 
 __all__ = ["train"]
 

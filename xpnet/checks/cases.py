@@ -1,0 +1,138 @@
+"""Arguments for every primitive of ``Ops``, on the host in float64: what parity is checked on.
+
+A primitive without a case here fails the parity check, so that no override escapes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..activations import ACTIVATIONS
+from ..ops import FLUSH_EVERY, TINY, Ops
+from ..types import Array, Noise
+
+__all__ = ["DONATED", "convert", "leaves", "primitive_cases", "primitives"]
+
+Cases = dict[str, dict[str, tuple[Any, ...]]]
+
+DONATED = {
+    "scale_by": {0},
+    "clip_value": {0},
+    "add_weights": {0},
+    "sgd": {0},
+    "momentum": {0, 2},
+    "rmsprop": {0, 2},
+    "adam": {0, 2, 3},
+}
+"""Which arguments an override may overwrite; all others must stay as they were."""
+
+M, N_IN, N_OUT, C, N = 9, 13, 6, 5, 40_000
+
+
+def primitives(cls: type[Ops]) -> set[str]:
+    """The public methods that a class of primitives defines itself."""
+    return {name for name, f in vars(cls).items() if callable(f) and not name.startswith("_")}
+
+
+def primitive_cases(seed: int = 0) -> Cases:
+    """For each primitive some named tuples of arguments, every branch of an override among them."""
+    rng = np.random.default_rng(seed)
+    reference = Ops(np)
+
+    def vector(shape: Any = N, scale: float = 1.0) -> Array:
+        return scale * rng.normal(size=shape)
+
+    def positive(shape: Any) -> Array:
+        return rng.random(shape) + 0.1
+
+    def slot() -> Array:
+        """As after some steps: a few values tiny."""
+        v = positive(N)
+        v[::7] = TINY / 1000
+        return v
+
+    def affine(f: str) -> tuple[Any, ...]:
+        return vector((M, N_IN)), vector((N_IN, N_OUT)), vector(N_OUT), ACTIVATIONS[f]
+
+    def affine_grad(f: str, need_dx: bool) -> tuple[Any, ...]:
+        x, W, b, activation = affine(f)
+        _, saved = reference.affine(x, W, b, activation)
+        return vector((M, N_OUT)), saved, W, activation, need_dx
+
+    def labels() -> Array:
+        return rng.integers(0, C, M).astype(np.int32)
+
+    pixels = rng.integers(0, 256, (M, N_IN)).astype(np.uint8)
+    index = np.asarray([3, 0, 8], np.int32)
+    noise = Noise(5, np.asarray([3], np.int32), np.arange(M, dtype=np.int32), layer=2)
+    lr = np.asarray([0.01])
+    times = {
+        "early": np.asarray([1], np.int32),
+        "flushing": np.asarray([2 * FLUSH_EVERY], np.int32),
+    }
+    return {
+        "rows": {"": (np.asarray([4], np.int32), 3)},
+        "take": {"": (vector((M, N_IN)), np.asarray([3, 1, 1], np.int32))},
+        "gather": {
+            "uint8": (pixels, index, None, 1 / 255),
+            "standardised": (pixels, index, vector(N_IN), positive(N_IN)),
+            "float": (vector((M, N_IN)), index, None, 1.0),
+        },
+        "affine": {f: affine(f) for f in ACTIVATIONS},
+        "affine_grad": {
+            f"{f}-{'dx' if need_dx else 'no-dx'}": affine_grad(f, need_dx)
+            for f in ACTIVATIONS
+            for need_dx in (False, True)
+        },
+        "dropout": {"": (vector((M, N_IN)), noise, 0.4)},
+        "softmax_xent": {
+            "labels": (vector((M, C), 4.0), labels(), None, 1 / M, 0.0),
+            "weighted": (vector((M, C), 4.0), labels(), positive(M), 1 / M, 0.0),
+            "smoothed": (vector((M, C)), labels(), None, 1 / M, 0.1),
+            "distributions": (vector((M, C)), positive((M, C)), None, 1 / M, 0.0),
+            "far": (vector((M, C), 300.0), labels(), None, 1 / M, 0.0),
+        },
+        "pack": {"": ([vector((3, 4)), vector(5)], [0, 64], 128)},
+        "square_sum": {"": (vector(),)},
+        "scale_by": {"": (vector(), np.asarray([0.3]))},
+        "clip_value": {"": (vector(), 0.5)},
+        "add_weights": {
+            "l2": (vector(), 0.1, vector(), 30_000),
+            "array": (vector(), lr, vector(), N),
+        },
+        "sgd": {"": (vector(), vector(), lr)},
+        "momentum": {
+            f"{when}-{'nesterov' if nesterov else 'plain'}": (
+                vector(), vector(), slot(), t, lr, 0.9, nesterov,
+            )
+            for when, t in times.items()
+            for nesterov in (False, True)
+        },
+        "rmsprop": {
+            when: (vector(), vector(), slot(), t, lr, 0.99, 1e-8) for when, t in times.items()
+        },
+        "adam": {
+            when: (vector(), vector(), slot(), slot(), t, lr, 0.9, 0.999, 1e-8)
+            for when, t in times.items()
+        },
+        "flush": {when: (slot(), t) for when, t in times.items()},
+    }  # fmt: skip
+
+
+def convert(value: Any, dtype: Any, place: Any = lambda array: array) -> Any:
+    """An argument with its float arrays as ``dtype`` and every array, copied, put in place."""
+    if isinstance(value, tuple | list):
+        parts = [convert(part, dtype, place) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if isinstance(value, np.ndarray | np.generic):
+        return place(np.array(value, dtype if value.dtype.kind == "f" else None))
+    return value
+
+
+def leaves(value: Any) -> list[Array]:
+    """The arrays in nested tuples and lists, in order."""
+    if isinstance(value, tuple | list):
+        return [leaf for part in value for leaf in leaves(part)]
+    return [value] if hasattr(value, "shape") else []
