@@ -7,45 +7,24 @@ gradient, the optimizer's update, a trajectory of some steps, and what it has le
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import backends
 from ..backends import Backend
-from ..data import Dataset
 from ..errors import check_count
-from ..evaluation import evaluate_on_device
-from ..hyperparameters import Hyperparameters
-from ..network import Network
 from ..ops import Ops
 from ..random import keep_mask, permutation
-from ..state import Feed, State, initial_state, map_arrays
-from ..train import descend, make_step
+from ..train import descend
 from ..types import Array, Noise
 from .cases import convert, leaves, primitive_cases, primitives
-from .compare import EXACT, TOLERANCES, Row, relative_error, row
-from .divergence import first_divergence
+from .compare import EXACT, TOLERANCES, Row, row
+from .course import check_course
+from .subject import Subject, donated
 
-__all__ = ["Subject", "parity"]
-
-
-class Subject(NamedTuple):
-    """What parity is checked on: a network, its data on the host, and how it is trained."""
-
-    network: Network
-    data: Dataset
-    hp: Hyperparameters
-    n_steps: int = 20
-
-    @property
-    def batch_size(self) -> int:
-        return min(self.hp.batch_size, self.data.n)
-
-    @property
-    def epoch_steps(self) -> int:
-        return -(-self.data.n // self.batch_size)
+__all__ = ["parity"]
 
 
 def parity(subject: Subject, backend: Backend) -> Iterator[Row]:
@@ -59,7 +38,7 @@ def parity(subject: Subject, backend: Backend) -> Iterator[Row]:
     yield from check_stream(subject, backend)
     yield from check_primitives(subject.hp.dtype, backend)
     yield from check_network(subject, backend)
-    yield from check_trajectory(subject, backend)
+    yield from check_course(subject, backend)
 
 
 # ---- data and the random stream -----------------------------------------------------------
@@ -116,11 +95,6 @@ def check_primitives(dtype: str, backend: Backend) -> Iterator[Row]:
             yield worst(
                 f"op {name} {case}".strip(), backend, leaves(ours), leaves(exact), ("op", dtype)
             )
-
-
-def donated(backend: Backend) -> Callable[[Array], Array]:
-    """Places an array on the backend as a copy of its own, which may be overwritten."""
-    return lambda host: backend.xp.asarray(backend.asarray(host), copy=True)
 
 
 def worst(
@@ -222,92 +196,3 @@ def first_batch(subject: Subject) -> tuple[Array, Array, Array | None, Noise, Ar
     weight = None if data.weight is None else data.weight[index]
     noise = Noise(hp.seed, np.zeros(1, np.int32), np.arange(len(index), dtype=np.int32))
     return x, data.y[index], weight, noise, network.init(hp.seed, "float64")
-
-
-# ---- the trajectory ----------------------------------------------------------------------------
-
-
-class Track(NamedTuple):
-    """A training on one backend, step by step."""
-
-    backend: Backend
-    ops: Ops
-    step: Any
-    state: State
-    feed: Feed
-
-
-def check_trajectory(subject: Subject, backend: Backend) -> Iterator[Row]:
-    """The course of ``n_steps`` steps, compared after each, and the accuracy it ends at.
-
-    In float64 the weights are compared. In float32 it is the mean loss: a unit whose
-    pre-activation is 0 up to rounding may go either way, and the weights part from there.
-    """
-    hp = subject.hp
-    exact = start_track(subject, backends.get("numpy"), "float64", reference=True)
-    ours = start_track(subject, backend, hp.dtype, reference=False)
-    for step in range(1, min(subject.n_steps, subject.data.n // subject.batch_size) + 1):
-        before = map_arrays(exact.backend.to_numpy, exact.state)
-        exact, ours = advance(exact), advance(ours)
-        last = compare_tracks(f"course of {step} steps", exact, ours, hp.dtype)
-        if not last.passed:
-            where = first_divergence(
-                subject.network, hp, ours, before, exact.feed, subject.epoch_steps
-            )
-            yield last._replace(note=f"step {step}, {where}")
-            return
-    yield last
-    yield check_accuracy(subject, exact, ours)
-
-
-def compare_tracks(check: str, exact: Track, ours: Track, dtype: str) -> Row:
-    """The weights, or in float32 the mean loss, of two trainings at the same step."""
-    figures = []
-    for track in (ours, exact):
-        state = map_arrays(track.backend.to_numpy, track.state)
-        mean_loss = np.asarray(state.loss_sum / state.weight_sum)
-        figures.append((state.theta, mean_loss))
-    (theta, loss), (exact_theta, exact_loss) = figures
-    tolerance = TOLERANCES["trajectory", dtype]
-    if dtype == "float64":
-        return row(f"{check}: weights", ours.backend.place, theta, exact_theta, tolerance)
-    note = f"the weights differ by {relative_error(theta, exact_theta):.1e}"
-    return row(f"{check}: mean loss", ours.backend.place, loss, exact_loss, tolerance, note)
-
-
-def start_track(subject: Subject, backend: Backend, dtype: str, *, reference: bool) -> Track:
-    network, hp = subject.network, subject.hp
-    data = subject.data.prepare(network.n_in, network.n_out, hp.loss, backend, dtype)
-    state = initial_state(network, Hyperparameters(optimizer=hp.optimizer, dtype=dtype))
-    state = map_arrays(donated(backend), state._replace(theta=network.init(hp.seed, dtype)))
-    order = permutation(backend.xp, hp.seed, 0, data.n, backend.device)
-    feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order)
-    build = make_step(network, hp, subject.batch_size, subject.epoch_steps)
-    ops = backend.reference_ops() if reference else backend.ops()
-    return Track(backend, ops, backend.compile(build, reference=reference), state, feed)
-
-
-def advance(track: Track) -> Track:
-    return track._replace(state=track.backend.loop(track.step, track.state, track.feed, 1))
-
-
-def check_accuracy(subject: Subject, exact: Track, ours: Track) -> Row:
-    """The accuracy (for regression the loss) on the data, after the trajectory."""
-    figures = []
-    for track, dtype in ((exact, "float64"), (ours, subject.hp.dtype)):
-        network, loss = subject.network, subject.hp.loss
-        data = subject.data.prepare(network.n_in, network.n_out, loss, track.backend, dtype)
-        found = evaluate_on_device(track.backend, track.ops, network, track.state.theta, data, loss)
-        figures.append(found.loss if found.accuracy is None else found.accuracy)
-    tolerance = TOLERANCES["accuracy", subject.hp.dtype]
-    difference = abs(figures[1] - figures[0])
-    return Row(
-        "accuracy" if subject.hp.loss.classifies else "final loss",
-        ours.backend.place,
-        difference,
-        tolerance.limit,
-        tolerance.reason,
-        0.0,
-        difference <= tolerance.limit,
-        f"{figures[1]:.4f} and {figures[0]:.4f}",
-    )

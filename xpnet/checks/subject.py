@@ -1,0 +1,36 @@
+"""What a check is about: a network, its data, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..backends import Backend
+from ..data import Dataset
+from ..hyperparameters import Hyperparameters
+from ..network import Network
+from ..types import Array
+
+__all__ = ["Subject", "donated"]
+
+
+class Subject(NamedTuple):
+    """What parity is checked on: a network, its data on the host, and how it is trained."""
+
+    network: Network
+    data: Dataset
+    hp: Hyperparameters
+    n_steps: int = 20
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.hp.batch_size, self.data.n)
+
+    @property
+    def epoch_steps(self) -> int:
+        return -(-self.data.n // self.batch_size)
+
+
+def donated(backend: Backend) -> Callable[[Array], Array]:
+    """Places an array on the backend as a copy of its own, which may be overwritten."""
+    return lambda host: backend.xp.asarray(backend.asarray(host), copy=True)
