@@ -107,7 +107,7 @@ def make_table_with_labels(folder):
 
 
 def make_bare_table(folder):
-    (folder / "x.csv.gz").write_bytes(gzip.compress(text_of(X).encode()))
+    (folder / "x.csv.gz").write_bytes(gzip.compress(text_of(X).encode(), mtime=0))
     return folder / "x.csv.gz"
 
 
@@ -148,7 +148,7 @@ def test_idx_images_are_rows_of_bytes(predict, tmp_path, suffix):
     content = bytes([0, 0, 8, 3, *(b for n in pixels.shape for b in (0, 0, 0, n))])
     content += pixels.astype(np.uint8).tobytes()
     path = tmp_path / f"images{suffix}"
-    path.write_bytes(gzip.compress(content) if suffix else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if suffix else content)
     W = np.random.default_rng(1).normal(size=(6, 3))
     predictions, _ = predict(linear(tmp_path / "m", W, scale=SCALE), path)
     expected = softmax(pixels.reshape(4, 6) * SCALE @ W)

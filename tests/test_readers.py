@@ -25,7 +25,7 @@ def pair(folder, images, labels, suffix=""):
     paths = []
     for name, array in (("images", images), ("labels", labels)):
         path = folder / f"{name}-idx{array.ndim}-ubyte{suffix}"
-        path.write_bytes(gzip.compress(idx(array)) if suffix == ".gz" else idx(array))
+        path.write_bytes(gzip.compress(idx(array), mtime=0) if suffix == ".gz" else idx(array))
         paths.append(path)
     return paths
 
@@ -101,7 +101,7 @@ def fill(folder, mark, suffix, parts=("train", "t10k")):
         for kind, array in (("images", IMAGES[:stop]), ("labels", LABELS[:stop])):
             if part in parts:
                 n = 3 if kind == "images" else 1
-                content = gzip.compress(idx(array)) if suffix else idx(array)
+                content = gzip.compress(idx(array), mtime=0) if suffix else idx(array)
                 (folder / f"{part}-{kind}{mark}idx{n}-ubyte{suffix}").write_bytes(content)
 
 

@@ -74,7 +74,7 @@ def start_track(subject: Subject, backend: Backend, dtype: str, *, reference: bo
     network, hp = subject.network, subject.hp
     data = subject.data.prepare(network.n_in, network.n_out, hp.loss, backend, dtype)
     state = initial_state(network, Hyperparameters(optimizer=hp.optimizer, dtype=dtype))
-    state = map_arrays(donated(backend), state._replace(theta=network.init(hp.seed, dtype)))
+    state = map_arrays(donated(backend), state._replace(theta=subject.start(dtype)))
     order = permutation(backend.xp, hp.seed, 0, data.n, backend.device)
     feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order)
     build = make_step(network, hp, subject.batch_size, subject.epoch_steps)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import backends
 from ..backends import Backend
-from ..errors import check_count
+from ..errors import DataError, check_count
 from ..ops import Ops
 from ..random import keep_mask, permutation
 from ..train import descend
@@ -24,7 +24,7 @@ from .compare import EXACT, TOLERANCES, Row, row
 from .course import check_course
 from .subject import Subject, donated
 
-__all__ = ["parity"]
+__all__ = ["first_batch", "parity"]
 
 
 def parity(subject: Subject, backend: Backend) -> Iterator[Row]:
@@ -69,9 +69,8 @@ def check_stream(subject: Subject, backend: Backend) -> Iterator[Row]:
         placed = convert(noise, np.float64, backend.asarray)
         ours = keep_mask(backend.xp, placed, width, 0.5, backend.device)
         yield row(f"dropout mask of layer {i}", backend.place, backend.to_numpy(ours), exact, EXACT)
-    theta = subject.network.init(seed, subject.hp.dtype)
-    ours = backend.to_numpy(backend.asarray(theta))
-    exact = subject.network.init(seed, "float64")
+    ours = backend.to_numpy(backend.asarray(subject.start(subject.hp.dtype)))
+    exact = subject.start("float64")
     yield row("initial weights", backend.place, ours.astype(np.float64), exact, EXACT)
 
 
@@ -122,6 +121,9 @@ def check_network(subject: Subject, backend: Backend) -> Iterator[Row]:
     numpy = backends.get("numpy")
     reference, ops = numpy.reference_ops(), backend.ops()
     x, target, weight, noise, theta = first_batch(subject)
+    out, _ = network.forward(reference, theta, x, noise)
+    if not np.isfinite(out).all():
+        raise DataError("the network's output is not finite: there is nothing to compare")
 
     def put(value: Any) -> Any:
         return convert(value, hp.dtype, backend.asarray)
@@ -195,4 +197,4 @@ def first_batch(subject: Subject) -> tuple[Array, Array, Array | None, Noise, Ar
     x = reference.gather(data.X, index, data.shift, data.scale, np.float64)
     weight = None if data.weight is None else data.weight[index]
     noise = Noise(hp.seed, np.zeros(1, np.int32), np.arange(len(index), dtype=np.int32))
-    return x, data.y[index], weight, noise, network.init(hp.seed, "float64")
+    return x, data.y[index], weight, noise, subject.start("float64")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from ..backends import Backend
 from ..data import Dataset
 from ..hyperparameters import Hyperparameters
@@ -15,16 +17,26 @@ __all__ = ["Subject", "donated"]
 
 
 class Subject(NamedTuple):
-    """What parity is checked on: a network, its data on the host, and how it is trained."""
+    """What parity is checked on: a network, its data on the host, and how it is trained.
+
+    ``theta`` (n_theta,) are the weights to start from, on the host; None is the initial ones.
+    """
 
     network: Network
     data: Dataset
     hp: Hyperparameters
     n_steps: int = 20
+    theta: Array | None = None
 
     @property
     def batch_size(self) -> int:
         return min(self.hp.batch_size, self.data.n)
+
+    def start(self, dtype: str) -> Array:
+        """The weights to start from, on the host."""
+        if self.theta is None:
+            return self.network.init(self.hp.seed, dtype)
+        return self.theta.astype(np.float32).astype(dtype)
 
     @property
     def epoch_steps(self) -> int:

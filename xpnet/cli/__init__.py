@@ -14,6 +14,8 @@ from ..errors import XpnetError, check_choice
 from ..version import __version__
 from .backends import backends
 from .evaluate import evaluate
+from .gradcheck import gradcheck
+from .parity import parity
 from .predict import predict
 from .show import show
 from .signals import stop_on_sigterm
@@ -72,7 +74,7 @@ def cli() -> None:
     """Train multilayer perceptrons on NumPy and every other array library."""
 
 
-for command in (backends, evaluate, predict, show, train):
+for command in (backends, evaluate, predict, show, train, gradcheck, parity):
     cli.add_command(command)
 
 
