@@ -8,145 +8,23 @@ from conftest import relative_error
 import xpnet
 from xpnet import backends
 from xpnet.backends.numpy import NumpyOps, Workspace
+from xpnet.checks.cases import DONATED, convert, leaves, primitive_cases
 from xpnet.ops import Ops
-from xpnet.types import Noise
 
-RNG = np.random.default_rng(0)
-M, N_IN, N_OUT, C, N = 9, 13, 6, 5, 40_000
+CASES = primitive_cases()
+EVERY_CASE = [(name, case) for name, cases in CASES.items() for case in cases]
+M, N_IN, C = 9, 13, 5
 
 TOLERANCE = {
     np.float32: 1e-6,  # sums of tens of roundings of 6e-8
     np.float64: 1e-14,  # the same of 1e-16
 }
 
-# Arguments an override may overwrite, by primitive; everything else must stay as it was.
-DONATED = {
-    "scale_by": {0},
-    "clip_value": {0},
-    "add_weights": {0},
-    "sgd": {0},
-    "momentum": {0, 2},
-    "rmsprop": {0, 2},
-    "adam": {0, 2, 3},
-}
-
-
-def vector(n=N, scale=1.0):
-    return scale * RNG.normal(size=n)
-
-
-def noise():
-    return Noise(5, np.asarray([3], np.int32), np.arange(M, dtype=np.int32), layer=2)
-
-
-def affine_arguments(f):
-    f = xpnet.ACTIVATIONS[f]
-    return vector((M, N_IN)), vector((N_IN, N_OUT)), vector(N_OUT), f
-
-
-def affine_grad_arguments(f, need_dx):
-    x, W, b, f = affine_arguments(f)
-    _, saved = Ops(compat_numpy).affine(x, W, b, f)
-    return vector((M, N_OUT)), saved, W, f, need_dx
-
-
-def labels():
-    return RNG.integers(0, C, M).astype(np.int32)
-
-
-def positive(n):
-    return RNG.random(n) + 0.1
-
-
-def slots(n):
-    """As after some steps: a few of them tiny."""
-    v = positive(n)
-    v[::7] = 1e-33
-    return v
-
-
-PIXELS = RNG.integers(0, 256, (M, N_IN)).astype(np.uint8)
-LR = np.asarray([0.01])
-STEPS = {"early": np.asarray([1], np.int32), "flushing": np.asarray([128], np.int32)}
-
-CASES = {
-    "rows": {"": (np.asarray([4], np.int32), 3)},
-    "take": {"": (vector((M, N_IN)), np.asarray([3, 1, 1], np.int32))},
-    "gather": {
-        "uint8": (PIXELS, np.asarray([3, 0, 8], np.int32), None, 1 / 255),
-        "standardised": (PIXELS, np.asarray([3], np.int32), vector(N_IN), vector(N_IN)),
-        "float": (vector((M, N_IN)), np.asarray([2, 2], np.int32), None, 1.0),
-    },
-    "affine": {f: affine_arguments(f) for f in xpnet.ACTIVATIONS},
-    "affine_grad": {
-        f"{f}-{need_dx}": affine_grad_arguments(f, need_dx)
-        for f in xpnet.ACTIVATIONS
-        for need_dx in (False, True)
-    },
-    "dropout": {"": (vector((M, N_IN)), noise(), 0.4)},
-    "softmax_xent": {
-        "labels": (vector((M, C), 4.0), labels(), None, 1 / M, 0.0),
-        "weighted": (vector((M, C), 4.0), labels(), positive(M), 1 / M, 0.0),
-        "smoothed": (vector((M, C)), labels(), None, 1 / M, 0.1),
-        "distributions": (vector((M, C)), positive((M, C)), None, 1 / M, 0.0),
-        "far": (vector((M, C), 300.0), labels(), None, 1 / M, 0.0),
-    },
-    "pack": {"": ([vector((3, 4)), vector(5)], [0, 64], 128)},
-    "square_sum": {"": (vector(),)},
-    "scale_by": {"": (vector(), np.asarray([0.3]))},
-    "clip_value": {"": (vector(), 0.5)},
-    "add_weights": {"l2": (vector(), 0.1, vector(), 30_000), "array": (vector(), LR, vector(), N)},
-    "sgd": {"": (vector(), vector(), LR)},
-    "momentum": {
-        f"{when}-{nesterov}": (vector(), vector(), slots(N), t, LR, 0.9, nesterov)
-        for when, t in STEPS.items()
-        for nesterov in (False, True)
-    },
-    "rmsprop": {
-        when: (vector(), vector(), slots(N), t, LR, 0.99, 1e-8) for when, t in STEPS.items()
-    },
-    "adam": {
-        when: (vector(), vector(), slots(N), slots(N), t, LR, 0.9, 0.999, 1e-8)
-        for when, t in STEPS.items()
-    },
-    "flush": {when: (slots(N), t) for when, t in STEPS.items()},
-}  # fmt: skip
-
-
-def primitives(cls):
-    return {name for name, f in vars(cls).items() if callable(f) and not name.startswith("_")}
-
-
-def test_every_primitive_and_every_override_has_a_case():
-    assert primitives(Ops) == set(CASES)
-    helpers = {"empty"}
-    assert primitives(NumpyOps) - helpers <= set(CASES), "an override of nothing is a typo"
-
-
-def convert(value, dtype, place=lambda a: a):
-    """The argument with its float arrays as ``dtype`` and all arrays put in place."""
-    if isinstance(value, Noise):
-        return value._replace(t=place(value.t), rows=place(value.rows))
-    if isinstance(value, tuple | list):
-        return type(value)(convert(v, dtype, place) for v in value)
-    if isinstance(value, np.ndarray):
-        return place(value.astype(dtype) if value.dtype.kind == "f" else value.copy())
-    return value
-
-
-def leaves(value):
-    if isinstance(value, tuple | list):
-        return [leaf for part in value for leaf in leaves(part)]
-    return [value] if hasattr(value, "shape") else []
-
 
 def call(ops, name, arguments, dtype):
     if name == "gather":
         arguments = (*arguments, dtype)
     return getattr(ops, name)(*arguments)
-
-
-EVERY_CASE = [(name, case) for name, cases in CASES.items() for case in cases]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -198,7 +76,7 @@ def test_writing_what_is_not_donated_is_noticed():
 
 def test_results_without_a_workspace_are_not_overwritten():
     ops = backends.get("numpy").ops()
-    x, W, b, f = convert(affine_arguments("relu"), np.float32)
+    x, W, b, f = convert(CASES["affine"]["relu"], np.float32)
     first, _ = ops.affine(x, W, b, f)
     kept = first.copy()
     second, _ = ops.affine(2 * x, W, b, f)
