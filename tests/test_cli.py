@@ -216,7 +216,11 @@ COUNTS = [
     "--threads",
     "--classes",
     "--max-bytes",
+    "--steps",
+    "--directions",
+    "--coordinates",
 ]
+COMMAND_OF = {"--steps": "parity", "--directions": "gradcheck", "--coordinates": "gradcheck"}
 POSITIVE = ["--lr", "--clip-norm", "--clip-value", "--checkpoint-every"]
 NOT_NEGATIVE = ["--weight-decay", "--l2", "--warmup"]
 FRACTIONS = ["--dropout", "--label-smoothing", "--validation-split", "--test-split"]
@@ -235,7 +239,7 @@ WRONG = {
     ("flag", "value"), [(flag, value) for flag, values in WRONG.items() for value in values]
 )
 def test_a_senseless_number_is_refused_by_the_name_of_its_option(invoke, flag, value):
-    error = usage(invoke("train", flag, value))
+    error = usage(invoke(COMMAND_OF.get(flag, "train"), flag, value))
     assert flag.strip("-") in error
     if flag != "--seed":
         assert flag in error
