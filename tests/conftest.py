@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-# One thread: two tests at a time do not fight over cores. It must be said before NumPy is loaded.
+# One thread: two tests at a time do not fight over cores. The variables are for the processes that
+# tests start; here NumPy may be loaded already.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
@@ -14,6 +15,9 @@ import numpy as np
 import pytest
 
 from xpnet import backends
+from xpnet.machine import limit_threads
+
+limit_threads(1)
 
 # Before JAX is loaded, as the command line does for float64.
 backends.allow_float64()

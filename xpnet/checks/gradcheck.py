@@ -163,7 +163,7 @@ def check_block(
     name: str, along: Callable[[Array, float], float], g: Array, probes: list[Probe], dtype: str
 ) -> BlockCheck:
     """Compare g . v with the slope of the loss along v, for every probe v."""
-    typical = float(np.linalg.norm(g)) / np.sqrt(g.size)
+    typical = float(np.linalg.norm(g) / np.sqrt(g.size))
     worst, where, n_kinks = 0.0, "", 0
     for probe in probes:
         analytic = float(g @ probe.direction)

@@ -20,11 +20,11 @@ from ..random import keep_mask, permutation
 from ..train import descend
 from ..types import Array, Noise
 from .cases import convert, leaves, primitive_cases, primitives
-from .compare import EXACT, TOLERANCES, Row, row
+from .compare import EXACT, TOLERANCES, Row, compare, row
 from .course import check_course
 from .subject import Subject, donated
 
-__all__ = ["first_batch", "parity"]
+__all__ = ["compare", "first_batch", "parity"]
 
 
 def parity(subject: Subject, backend: Backend) -> Iterator[Row]:

@@ -7,15 +7,16 @@ from typing import Any
 import click
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from .. import backends
+from ..backends import Backend
 from ..checks.gradcheck import BlockCheck
 from ..checks.gradcheck import gradcheck as check_gradients
 from ..checks.parity import first_batch
+from ..checks.subject import Subject
 from ..errors import XpnetError, check_count
 from .options import Number, common, emit
-from .subject import build_subject, chosen_backends, subject_options
+from .subject import build_subject, chosen_backends, given, one_line, subject_options
 
 __all__ = ["gradcheck"]
 
@@ -41,44 +42,64 @@ def gradcheck(
     The differences are taken on NumPy; the gradient is that of each backend, in --dtype, which is
     float64 unless it is given. Exit code 1 if one is wrong.
     """
-    places = chosen_backends(names or ("numpy",))[0]
+    places, missing = chosen_backends(names)
     subject = build_subject(model, options)
-    hp = subject.hp
-    given = click.get_current_context().get_parameter_source("dtype")
-    dtype = "float64" if given is click.core.ParameterSource.DEFAULT else hp.dtype
-    x, target, weight, noise, theta = first_batch(subject)
-    few = slice(MOST_ROWS)
-    checks = []
+    dtype = subject.hp.dtype if given("dtype") else "float64"
+    checks: list[tuple[Backend, BlockCheck]] = []
     for place in places:
-        for check in check_gradients(
-            subject.network,
-            theta,
-            x[few],
-            target[few],
-            hp.loss,
-            weight=None if weight is None else weight[few],
-            noise=noise._replace(rows=np.asarray(noise.rows[few])),
-            backend=place,
-            dtype=dtype,
-            n_directions=directions,
-            n_coordinates=coordinates,
-            seed=hp.seed,
-        ):
+        for check in checked(subject, place, dtype, directions, coordinates):
             checks.append((place, check))
             if as_json:
                 emit(event="check", backend=place.place, dtype=dtype, **check._asdict())
-    failed = [check for _, check in checks if not check.passed]
+    failed = [(place, check) for place, check in checks if not check.passed]
     if as_json:
-        emit(event="result", checks=len(checks), failed=len(failed))
+        emit(event="result", checks=len(checks), failed=len(failed), skipped=dict(missing))
     else:
         print_table(checks, dtype)
+        for name, reason in missing:
+            click.echo(f"passed over {name}: {reason}")
+        kinks = sum(check.n_kinks for _, check in checks)
+        click.echo(f"{len(checks)} blocks, {len(failed)} failed; {kinks} probes met a kink")
     if failed:
-        blocks = ", ".join(f"{c.block} ({c.where}, error {c.error:.1e})" for c in failed)
+        blocks = ", ".join(
+            f"{check.block} on {place.place} ({check.where}, error {check.error:.1e})"
+            for place, check in failed
+        )
         raise XpnetError(f"the gradient is wrong for {blocks}")
 
 
-def print_table(checks: list[tuple[backends.Backend, BlockCheck]], dtype: str) -> None:
-    table = Table("backend", "dtype", "block", "probes", "kinks", "worst error", "")
+def checked(
+    subject: Subject, place: Backend, dtype: str, directions: int, coordinates: int
+) -> list[BlockCheck]:
+    """What is found of each block, on the first samples of the first batch."""
+    few = slice(MOST_ROWS)
+    try:
+        with np.errstate(all="ignore"):
+            x, target, weight, noise, theta = first_batch(subject)
+            return check_gradients(
+                subject.network,
+                theta,
+                x[few],
+                target[few],
+                subject.hp.loss,
+                weight=None if weight is None else weight[few],
+                noise=noise._replace(rows=np.asarray(noise.rows[few])),
+                backend=place,
+                dtype=dtype,
+                n_directions=directions,
+                n_coordinates=coordinates,
+                seed=subject.hp.seed,
+            )
+    except (XpnetError, MemoryError):
+        raise
+    except Exception as error:  # such as of a layer of the user's
+        raise XpnetError(f"no gradient on {place.place}: {one_line(error)}") from error
+
+
+def print_table(checks: list[tuple[Backend, BlockCheck]], dtype: str) -> None:
+    table = Table(
+        Column("backend", no_wrap=True), "dtype", "block", "probes", "kinks", "worst error", ""
+    )
     for place, check in checks:
         table.add_row(
             place.place, dtype, check.block, str(check.n_checked), str(check.n_kinks),

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
+from ..backends import Backend
 from ..checks.compare import Row
 from ..checks.parity import parity as rows_of
+from ..checks.subject import Subject
 from ..errors import XpnetError
 from ..files import check_writable, write_atomically
 from .options import FILE, common, emit
-from .subject import STEPS, build_subject, chosen_backends, subject_options
+from .subject import (
+    STEPS,
+    build_subject,
+    chosen_backends,
+    given,
+    one_line,
+    subject_options,
+)
 
 __all__ = ["parity"]
 
@@ -48,40 +60,54 @@ def parity(
         check_writable(junit)
     places, missing = chosen_backends(names)
     subject = build_subject(model, options, steps)
-    given = (
-        click.get_current_context().get_parameter_source("dtype")
-        is not click.core.ParameterSource.DEFAULT
-    )
-    dtypes = (subject.hp.dtype,) if given else ("float32", "float64")
+    dtypes = (subject.hp.dtype,) if given("dtype") else ("float32", "float64")
     rows: list[tuple[str, Row]] = []
     for place in places:
         for dtype in dtypes:
-            hp = dataclasses.replace(subject.hp, dtype=dtype)
-            for row in rows_of(subject._replace(hp=hp), place):
+            for row in checked(subject, place, dtype):
                 rows.append((dtype, row))
                 if as_json:
                     emit(event="check", dtype=dtype, **row._asdict())
-    failed = [row for _, row in rows if not row.passed]
+    failed = [(dtype, row) for dtype, row in rows if not row.passed]
     if as_json:
-        skipped = dict(missing)
-        emit(event="result", checks=len(rows), failed=len(failed), skipped=skipped)
+        emit(event="result", checks=len(rows), failed=len(failed), skipped=dict(missing))
     else:
         print_table(rows, show_all)
         for name, reason in missing:
             click.echo(f"passed over {name}: {reason}")
         click.echo(f"{len(rows)} checks, {len(failed)} failed")
     if junit:
-        write_atomically(junit, junit_report(rows))
+        write_atomically(junit, junit_report(rows, missing))
     if failed:
-        first = failed[0]
-        where = f" ({first.note})" if first.note else ""
-        raise XpnetError(f"{len(failed)} of {len(rows)} checks failed: {first.check}{where}")
+        dtype, row = failed[0]
+        note = f" ({row.note})" if row.note else ""
+        raise XpnetError(
+            f"{len(failed)} of {len(rows)} checks failed, the first on {row.backend} in {dtype}: "
+            f"{row.check}{note}"
+        )
+
+
+def checked(subject: Subject, place: Backend, dtype: str) -> Iterator[Row]:
+    """The rows of one backend and dtype; an exception, such as of a layer of the user's, fails."""
+    subject = subject._replace(hp=dataclasses.replace(subject.hp, dtype=dtype))
+    last = "the start"
+    try:
+        with np.errstate(all="ignore"):
+            for row in rows_of(subject, place):
+                last = row.check
+                yield row
+    except (XpnetError, MemoryError):
+        raise
+    except Exception as error:  # whatever one backend does not do is a result, too
+        reason = "no exception is allowed"
+        note = one_line(error)
+        yield Row(f"after {last}", place.place, math.inf, 0.0, reason, math.inf, False, note)
 
 
 def print_table(rows: list[tuple[str, Row]], show_all: bool) -> None:
     """The worst error of each kind of check, or of each check, on every backend."""
     places = list(dict.fromkeys(row.backend for _, row in rows))
-    table = Table("dtype", "check", "tolerance", *places)
+    table = Table("dtype", Column("check", min_width=len("primitives")), "tolerance", *places)
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for dtype, row in rows:
         groups[dtype, row.check if show_all else kind_of(row)].append(row)
@@ -90,13 +116,13 @@ def print_table(rows: list[tuple[str, Row]], show_all: bool) -> None:
         for place in places:
             mine = [row for row in group if row.backend == place]
             cells.append(verdict(mine))
-        count = len(group) // len(places)
+        count = max(sum(row.backend == place for row in group) for place in places)
         title = f"{name} ({count})" if count > 1 else name
         table.add_row(dtype, escape(title), f"{group[0].tolerance:.0e}", *cells)
     console = Console()
     console.print(table)
-    reasons = {row.tolerance: row.reason for _, row in rows if row.tolerance}
-    for tolerance, reason in sorted(reasons.items()):
+    reasons = {(row.tolerance, row.reason) for _, row in rows if row.tolerance}
+    for tolerance, reason in sorted(reasons):
         click.echo(f"{tolerance:.0e}: {reason}")
     for dtype, row in rows:
         if not row.passed:
@@ -132,11 +158,15 @@ def kind_of(row: Row) -> str:
     return KINDS.get(words[0], row.check)
 
 
-def junit_report(rows: list[tuple[str, Row]]) -> bytes:
-    """The rows as JUnit XML, one test case each."""
-    failed = sum(not row.passed for _, row in rows)
+def junit_report(rows: list[tuple[str, Row]], missing: list[tuple[str, str]]) -> bytes:
+    """The rows as JUnit XML, one test case each; a backend passed over is a skipped one."""
     suite = ElementTree.Element(
-        "testsuite", name="xpnet parity", tests=str(len(rows)), failures=str(failed)
+        "testsuite",
+        name="xpnet parity",
+        tests=str(len(rows) + len(missing)),
+        failures=str(sum(not row.passed for _, row in rows)),
+        errors="0",
+        skipped=str(len(missing)),
     )
     for dtype, row in rows:
         case = ElementTree.SubElement(
@@ -145,5 +175,8 @@ def junit_report(rows: list[tuple[str, Row]]) -> bytes:
         if not row.passed:
             message = f"error {row.error:.3e} above {row.tolerance:.0e}; {row.note or row.reason}"
             ElementTree.SubElement(case, "failure", message=message)
+    for name, reason in missing:
+        case = ElementTree.SubElement(suite, "testcase", classname=name, name="usable")
+        ElementTree.SubElement(case, "skipped", message=reason)
     text: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return text
