@@ -105,6 +105,17 @@ def main() -> None:
             f"{epoch + 1:5}  {ours:7.2f}  {theirs:7.2f}  {ours / theirs:5.2f}"
             f"  {losses['xpnet', epoch]:10.4f}  {losses['torch', epoch]:10.4f}"
         )
+    later = range(1, arguments.epochs)
+    ours, theirs = (
+        [sum(seconds[name, epoch][i] for epoch in later) for i in range(arguments.rounds)]
+        for name in sides
+    )
+    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    print(
+        f"epochs 2-{arguments.epochs} together: {statistics.median(ours):.2f} s beside "
+        f"{statistics.median(theirs):.2f} s; ratio round by round: median "
+        f"{statistics.median(ratios):.2f}, from {ratios[0]:.2f} to {ratios[-1]:.2f}"
+    )
 
 
 if __name__ == "__main__":

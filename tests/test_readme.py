@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from test_pytest_plugin import EXAMPLE
 
 import xpnet
 from xpnet.cli import EXIT_CODES, run
@@ -51,6 +52,10 @@ def test_every_exit_code_is_listed():
 def test_the_table_of_backends_is_what_the_command_prints(capsys):
     assert run(["backends", "--markdown"]) == 0
     assert capsys.readouterr().out.strip() in text()
+
+
+def test_the_fixture_is_shown_as_it_is_tested():
+    assert EXAMPLE.strip() in text()
 
 
 def test_every_activation_is_listed():
