@@ -61,6 +61,17 @@ def test_a_split_lives_where_the_whole_does(backend):
         assert np.array_equal(backend.to_numpy(part.y), host.y)
 
 
+def test_a_standardised_dataset_follows_too(backend):
+    host = digits()
+    scaling = {"scale": np.linspace(0.004, 0.01, 20), "shift": np.linspace(50.0, 100.0, 20)}
+    plain = xpnet.Dataset(host.X, host.y, **scaling)
+    there = placed(backend, host)
+    there = xpnet.Dataset(there.X, there.y, **{k: backend.asarray(v) for k, v in scaling.items()})
+    [(_, theta)] = xpnet.fit(NETWORK, plain, epochs=1, batch_size=50, backend=backend)
+    [(_, same)] = xpnet.fit(NETWORK, there, epochs=1, batch_size=50)
+    assert backend.to_numpy(theta).tobytes() == backend.to_numpy(same).tobytes()
+
+
 def test_arrays_that_disagree_are_refused():
     strict = make_backend("array-api-strict")
     device1 = make_backend("device1")

@@ -326,6 +326,11 @@ def test_compare_finds_what_is_wrong():
     assert tolerated.passed
 
 
+def test_compare_refuses_a_function_without_an_array():
+    with pytest.raises(xpnet.UsageError, match="returned no array"):
+        compare(lambda x: 3.0, [np.ones(2)], backends=["numpy"])
+
+
 def test_relative_errors():
     assert relative_error(np.asarray([1.0, 2.0]), np.asarray([1.0, 2.0])) == 0
     assert relative_error(np.asarray([3.0, 4.5]), np.asarray([3.0, 4.0])) == pytest.approx(0.1)

@@ -66,12 +66,13 @@ class Dataset:
     def on_host(self) -> Dataset:
         """The same with NumPy arrays; what is on the host already is not copied."""
         place = self.backend
-        if isinstance(self.X, np.ndarray):
-            return self
-        weight = None if self.weight is None else place.to_numpy(self.weight)
-        return dataclasses.replace(
-            self, X=place.to_numpy(self.X), y=place.to_numpy(self.y), weight=weight
-        )
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        moved = {
+            name: place.to_numpy(value)
+            for name, value in fields.items()
+            if hasattr(value, "shape") and not isinstance(value, np.ndarray)
+        }
+        return dataclasses.replace(self, **moved) if moved else self
 
     def prepare(self, n_in: int, n_out: int, loss: Loss, backend: Backend, dtype: str) -> Dataset:
         """Checked and on ``backend`` (see ``check`` and ``to``); X that is there is not copied."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import backends
 from ..backends import Backend
-from ..errors import BackendError
+from ..errors import BackendError, UsageError
 from ..types import Array
 from .cases import convert, leaves
 
@@ -115,7 +115,7 @@ def compare(
     ``args`` are NumPy arrays, which are moved to each backend (floats as ``dtype``), and anything
     else, which is passed as it is; ``fn`` returns an array or nested tuples of arrays. The default
     tolerance is that of a primitive. Raises UsageError or BackendError for a backend that is
-    unknown or not usable, and whatever ``fn`` raises.
+    unknown or not usable or a ``fn`` that returns no array, and whatever ``fn`` raises.
     """
     name = name or str(getattr(fn, "__name__", "function"))
     limit = TOLERANCES["op", dtype]
@@ -123,6 +123,8 @@ def compare(
         limit = Tolerance(tolerance, "as asked for")
     reference, *_ = usable(["numpy"])[0]
     exact = [reference.to_numpy(a) for a in leaves(fn(*convert(tuple(args), np.float64)))]
+    if not exact:
+        raise UsageError(f"{name} returned no array: there is nothing to compare")
     rows = []
     for backend in usable(backends)[0]:
         backend.check_dtype(dtype)
