@@ -95,6 +95,3 @@ class Backend:
             for _ in range(n):
                 state = step(state, data)
         return state
-
-    def synchronize(self, state: object) -> None:
-        """Wait until everything that ``state`` depends on is computed."""
