@@ -7,6 +7,7 @@ network's last layer gives raw logits.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -86,14 +87,14 @@ class BinaryCrossEntropy:
             raise DataError("targets of binary cross-entropy must lie between 0 and 1")
 
 
-class RegressionLoss:
+class RegressionLoss(ABC):
     """A loss of the residual r = out - target alone. Targets: (m, k), or (m,) where k = 1."""
 
     classifies: ClassVar[bool] = False
 
+    @abstractmethod
     def of_residual(self, xp: Namespace, r: Array) -> tuple[Array, Array]:
         """Loss and its derivative for each residual."""
-        raise NotImplementedError
 
     def __call__(
         self, ops: Ops, out: Array, target: Array, weight: Array | None, scale: Array | float
