@@ -30,6 +30,7 @@ ROOMS = [
     ["train", "machine"],
     ["checkpoint"],
     ["checks"],
+    ["mistakes", "symptoms", "recipes"],
     ["__init__"],
     ["cli"],
     ["__main__"],

@@ -1,0 +1,112 @@
+"""Right and wrong products: dW and db of a layer from its delta, for C = 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ..types import Array
+from .deltas import Choice, Made, other_samples
+from .trace import Trace
+
+__all__ = ["Product", "bias_products", "weight_products"]
+
+
+class Product(NamedTuple):
+    """A way to make a gradient of a given shape from dZ of its layer: linear in dZ."""
+
+    made: tuple[Made, ...]
+    shape: tuple[int, ...]
+    of: Callable[[Array], Array]
+    text: str
+
+
+def weight_products(t: Trace, l: int, n_mistakes: int) -> Iterator[Product]:
+    """dW_l = A_{l-1}^T dZ_l with exactly ``n_mistakes`` in it."""
+    for source in inputs(t, l):
+        for name, shape, of, text in products_with(source.value, source.text, t.W[l].shape, l):
+            names = [n for n in (source.name, name) if n is not None]
+            if len(names) == n_mistakes:
+                yield Product(tuple(Made(n, l) for n in names), shape, of, text)
+
+
+Way = tuple[str | None, tuple[int, ...], Callable[[Array], Array], str]
+
+
+def products_with(A: Array, a: str, shape: tuple[int, int], l: int) -> list[Way]:
+    """The products of ``A``, written ``a``, and dZ_l that people take for dW_l."""
+    n_in, n_out = shape
+    m, dz = len(A), f"dZ{l}"
+
+    def of_sample(i: int, size: int) -> Callable[[Array], Array]:
+        return lambda dZ: size * np.outer(A[i], dZ[i])
+
+    ways: list[Way] = [
+        (None, shape, lambda dZ: A.T @ dZ, f"{a}.T @ {dz}"),
+        ("transposed", (n_out, n_in), lambda dZ: dZ.T @ A, f"{dz}.T @ {a}"),
+        (
+            "reshaped-not-transposed",
+            shape,
+            lambda dZ: (dZ.T @ A).reshape(shape),
+            f"({dz}.T @ {a}).reshape{shape}",
+        ),
+        (
+            "product-of-sums",
+            shape,
+            lambda dZ: np.outer(A.sum(axis=0), dZ.sum(axis=0)),
+            f"np.outer({a}.sum(axis=0), {dz}.sum(axis=0))",
+        ),
+        (
+            "not-summed",
+            (m, n_in, n_out),
+            lambda dZ: A[:, :, np.newaxis] * dZ[:, np.newaxis, :],
+            f"{a}[:, :, None] * {dz}[:, None, :]",
+        ),
+    ]
+    for name, i in (("first-sample-only", 0), ("last-sample-only", -1)):
+        text = f"np.outer({a}[{i}], {dz}[{i}])"
+        ways += [(name, shape, of_sample(i, 1), text), (name, shape, of_sample(i, m), text)]
+    return ways
+
+
+def inputs(t: Trace, l: int) -> Iterator[Choice]:
+    """What people take for A_{l-1}."""
+    A, a = t.A[l - 1], "x" if l == 1 else f"A{l - 1}"
+    yield Choice(None, A, a)
+    if l > 1:
+        yield Choice("input-before-activation", t.Z[l - 1], f"Z{l - 1}")
+    else:
+        centred, spread = A - A.mean(axis=0), A.std(axis=0)
+        standard = centred / np.where(spread > 0, spread, 1.0)
+        yield Choice("wrong-input-scaling", centred, "(x - x.mean(axis=0))")
+        yield Choice("wrong-input-scaling", standard, "((x - x.mean(axis=0)) / x.std(axis=0))")
+    if A.shape == t.A[l].shape:
+        yield Choice("output-for-input", t.A[l], f"A{l}")
+    if t.m > 1:
+        for rows, text in other_samples(A, a):
+            yield Choice("stale-activations", rows, text)
+
+
+def bias_products(t: Trace, l: int, n_mistakes: int) -> Iterator[Product]:
+    """db_l = sum of dZ_l over the rows with exactly ``n_mistakes`` in it (at most one)."""
+    n, A, dz = t.W[l].shape[1], t.A[l - 1], f"dZ{l}"
+    scalar = "one-scalar-for-all-biases"
+    ways: list[Way] = [
+        (None, (n,), lambda dZ: dZ.sum(axis=0), f"{dz}.sum(axis=0)"),
+        (scalar, (n,), lambda dZ: np.full(n, dZ.sum()), f"{dz}.sum()"),
+        (scalar, (n,), lambda dZ: np.full(n, dZ.sum() / n), f"{dz}.sum() / {n}"),
+        (scalar, (), lambda dZ: dZ.sum(), f"{dz}.sum()"),
+        (scalar, (), lambda dZ: dZ.sum() / n, f"{dz}.sum() / {n}"),
+        ("wrong-axis", (t.m,), lambda dZ: dZ.sum(axis=1), f"{dz}.sum(axis=1)"),
+        ("not-summed", (t.m, n), lambda dZ: dZ, dz),
+        ("bias-from-weights", (n,), lambda dZ: (A.T @ dZ).sum(axis=0), f"dW{l}.sum(axis=0)"),
+        ("first-sample-only", (n,), lambda dZ: dZ[0], f"{dz}[0]"),
+        ("first-sample-only", (n,), lambda dZ: t.m * dZ[0], f"{dz}[0]"),
+        ("last-sample-only", (n,), lambda dZ: dZ[-1], f"{dz}[-1]"),
+        ("last-sample-only", (n,), lambda dZ: t.m * dZ[-1], f"{dz}[-1]"),
+    ]
+    for name, shape, of, text in ways:
+        if (name is not None) == n_mistakes:
+            yield Product(() if name is None else (Made(name, l),), shape, of, text)
