@@ -28,9 +28,10 @@ def formulas(search: Search, block: Block, scale: float, match: Match | None) ->
         return "", f"{right}  with  {correct.lines[0]}"
     before, after = ("", "") if match.text == "0" else coefficient_text(match.c, shape)
     wrong = f"{block.name} = {before}{match.text}{after}"
-    if match.mu is not None and abs(match.mu) > match.mu_error:
-        weights = {"l2": f"W{l}", "l1": f"np.sign(W{l})", "b": f"b{l}"}[match.penalty or "l2"]
-        wrong += f" {'-' if match.mu < 0 else '+'} {abs(match.mu):.6g} * {weights}"
+    names = {"l2": f"W{l}", "l1": f"np.sign(W{l})", "b": f"b{l}"}
+    for kind, value, error in match.extras:
+        if kind in names and abs(value) > error:
+            wrong += f" {'-' if value < 0 else '+'} {abs(value):.6g} * {names[kind]}"
     pairs = list(zip(match.delta.lines, correct.lines, strict=True)) if match.delta else []
     differing = [pair for pair in pairs if pair[0] != pair[1]] or pairs[: not match.product]
     wrong_lines = "; ".join(line for line, _ in differing)

@@ -7,7 +7,6 @@ gradient's numbers up to a constant factor is a match.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +17,9 @@ from .fit import Fit, fit
 from .problem import Problem
 from .products import Product, bias_products, weight_products
 from .trace import Trace, derivative, trace
+from .truth import correct_gradients, rounding
 
-__all__ = ["DEEPEST", "Block", "Match", "Search"]
+__all__ = ["DEEPEST", "Block", "Extra", "Match", "Search"]
 
 DEEPEST = 2
 """New mistakes looked for in one gradient."""
@@ -37,19 +37,29 @@ class Block(NamedTuple):
         return f"d{self.kind}{self.layer}"
 
 
+class Extra(NamedTuple):
+    """A multiple of something else in a gradient.
+
+    ``kind``: l2 for the weights, l1 for their signs, b for the biases, velocity for the step
+    before. ``error`` is how far ``value`` may be off.
+    """
+
+    kind: str
+    value: float
+    error: float
+
+
 class Match(NamedTuple):
     """A way to compute a gradient that gives its numbers.
 
-    g = c h + mu p, with h for C = 1 and p the weights, where ``penalty`` says so. ``delta`` is
-    None where there is none in it, ``text`` how the product is written. ``absolute``: h holds C
-    already. ``eta`` belongs to weights that were already updated.
+    g = c h + the extras, with h for C = 1. ``delta`` is None where there is none in it, ``text``
+    how the product is written. ``absolute``: h holds C already. ``eta`` belongs to weights that
+    were already updated.
     """
 
     c: float
     c_error: float
-    mu: float | None
-    mu_error: float
-    penalty: str | None
+    extras: tuple[Extra, ...]
     eta: float | None
     residual: float
     determined: bool
@@ -68,13 +78,27 @@ class Match(NamedTuple):
         return (*self.product, *self.made_before)
 
 
+Hypothesis = tuple[Delta, Product, tuple[str, ...]]
+"""A delta, a product with it, and the kinds of extras."""
+
+
 class Search:
     """The hypotheses about one set of gradients; matches are kept from one C to the next."""
 
-    def __init__(self, problem: Problem, grads: dict[str, Array], eps: float) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        grads: dict[str, Array],
+        eps: float,
+        previous: dict[str, Array] | None = None,
+    ) -> None:
+        """``previous`` are the last changes of the parameters, where these may be in ``grads``."""
         self.problem, self.eps = problem, max(eps, problem.eps)
+        self.previous = previous or {}
         self.grads = grads
         self.t: Trace = trace(problem)
+        self.truth = correct_gradients(self.t)
+        self.noise = rounding(problem, self.t, self.truth, self.eps)
         self.blocks = [
             Block(kind, l, grads[f"d{kind}{l}"])
             for l in range(problem.n_layers, 0, -1)
@@ -85,28 +109,6 @@ class Search:
         self._deltas: dict[tuple[int, int], list[Delta]] = {}
 
     # ---- what the numbers are compared with ----------------------------------------------
-
-    @cached_property
-    def truth(self) -> dict[str, Array]:
-        """The correct gradients for C = 1, without L2."""
-        return correct_gradients(self.t)
-
-    @cached_property
-    def noise(self) -> dict[str, float]:
-        """What rounding does to each: the same in float32, scaled to the user's precision."""
-        with np.errstate(all="ignore"):
-            rough = correct_gradients(trace(self.problem, np.float32))
-        single = float(np.finfo(np.float32).eps)
-        scale = max(self.eps / single, 1e-8)
-        noise = {}
-        for name, exact in self.truth.items():
-            gap = float(np.linalg.norm(np.nan_to_num(rough[name].astype(np.float64)) - exact))
-            l = int(name[2:])
-            A, dZ = np.abs(self.t.A[l - 1]), np.abs(correct_deltas(self.t)[l])
-            terms = A.T @ dZ if name[1] == "W" else dZ.sum(axis=0)
-            size = float(np.linalg.norm(terms)) * single
-            noise[name] = min(gap, float(np.linalg.norm(exact))) * scale + size * scale
-        return noise
 
     def deltas(self, l: int, n: int) -> Iterable[Delta]:
         """dZ_l with exactly ``n`` mistakes; those with two are made anew each time."""
@@ -147,15 +149,13 @@ class Search:
                 self._matches[key] += self.particular(block)
         return self._matches[key] + list(self._compare(block, self.later(block, n, known)))
 
-    def hypotheses(self, block: Block, n: int) -> Iterator[tuple[Delta, Product, str | None]]:
+    def hypotheses(self, block: Block, n: int) -> Iterator[Hypothesis]:
         """Delta, product and penalty that have ``n`` mistakes together."""
         for in_delta in range(n + 1):
             for delta in self.deltas(block.layer, in_delta):
                 yield from self.with_products(block, delta, n - in_delta)
 
-    def later(
-        self, block: Block, n: int, known: list[Delta]
-    ) -> Iterator[tuple[Delta, Product, str | None]]:
+    def later(self, block: Block, n: int, known: list[Delta]) -> Iterator[Hypothesis]:
         """The same, but from a delta of this or a later layer that is known to be wrong."""
         for start in known:
             for in_delta in range(n + 1):
@@ -172,42 +172,48 @@ class Search:
             for before in self.back(delta, on_this_step):
                 yield from self.passed_back(before, l, n - on_this_step)
 
-    def with_products(
-        self, block: Block, delta: Delta, n: int
-    ) -> Iterator[tuple[Delta, Product, str | None]]:
-        usual, others = self.penalties(block)
+    def with_products(self, block: Block, delta: Delta, n: int) -> Iterator[Hypothesis]:
+        usual, others = self.extras(block)
         for product in self.products(block, n):
             yield delta, product, usual
         if n > 0:
             for product in self.products(block, n - 1):
-                for penalty in others:
-                    yield delta, product, penalty
+                for extras in others:
+                    yield delta, product, extras
 
-    def penalties(self, block: Block) -> tuple[str | None, list[str]]:
-        """The penalty in a right gradient, and those that would be a mistake."""
+    def extras(self, block: Block) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """The extras in a right gradient, and those with one that is a mistake."""
+        always = ("velocity",) if block.name in self.previous else ()
         if block.kind == "b":
-            return None, [] if self.t.b[block.layer] is None else ["b"]
-        return ("l2", ["l1"]) if self.problem.l2 else (None, ["l2"])
+            return always, [] if self.t.b[block.layer] is None else [("b", *always)]
+        if self.problem.l2:
+            return ("l2", *always), [("l1", *always)]
+        return always, [("l2", *always)]
 
-    def _compare(
-        self, block: Block, hypotheses: Iterable[tuple[Delta, Product, str | None]]
-    ) -> Iterator[Match]:
-        for delta, product, penalty in hypotheses:
+    def column(self, block: Block, kind: str) -> Array:
+        """What an extra is a multiple of."""
+        l = block.layer
+        if kind == "velocity":
+            return self.previous[block.name]
+        return {"l2": self.t.W, "l1": [np.sign(w) for w in [0.0, *self.t.W[1:]]], "b": self.t.b}[
+            kind
+        ][l]
+
+    def _compare(self, block: Block, hypotheses: Iterable[Hypothesis]) -> Iterator[Match]:
+        for delta, product, extras in hypotheses:
             columns = [product.of(dZ) for dZ in delta.terms]
-            found = self.fitted(block, columns, penalty)
+            found = self.fitted(block, columns, extras)
             if found is not None:
                 delta = settled(delta, found.eta)
                 yield found._replace(delta=delta, product=product.made, text=product.text)
 
-    def fitted(self, block: Block, columns: list[Array], penalty: str | None) -> Match | None:
-        """The match of a gradient with ``columns`` and a penalty, or None."""
-        l, n_terms = block.layer, len(columns)
-        if penalty is not None:
-            weights = {"l2": self.t.W, "l1": [np.sign(w) for w in self.t.W[1:]], "b": self.t.b}
-            column = weights[penalty][l - 1 if penalty == "l1" else l]
-            if np.size(column) != np.size(columns[0]) or not np.any(column):
-                return None
-            columns = [*columns, column]
+    def fitted(self, block: Block, columns: list[Array], kinds: tuple[str, ...]) -> Match | None:
+        """The match of a gradient with ``columns`` and extras of ``kinds``, or None."""
+        n_terms = len(columns)
+        others = [self.column(block, kind) for kind in kinds]
+        if any(np.size(other) != np.size(columns[0]) or not np.any(other) for other in others):
+            return None
+        columns = [*columns, *others]
         found: Fit | None = fit(block.g, columns, self.noise[block.name], self.eps)
         if found is None:
             return None
@@ -217,9 +223,10 @@ class Search:
         return Match(
             c=float(found.c[0]),
             c_error=float(found.error[0]),
-            mu=float(found.c[-1]) if penalty else None,
-            mu_error=float(found.error[-1]) if penalty else 0.0,
-            penalty=penalty,
+            extras=tuple(
+                Extra(kind, float(found.c[n_terms + i]), float(found.error[n_terms + i]))
+                for i, kind in enumerate(kinds)
+            ),
             eta=eta,
             residual=found.residual,
             determined=found.determined,
@@ -228,7 +235,7 @@ class Search:
     def particular(self, block: Block) -> Iterator[Match]:
         """Mistakes that are not a delta and a product."""
         l, t = block.layer, self.t
-        usual, _ = self.penalties(block)
+        usual, _ = self.extras(block)
         for j in range(1, t.L + 1):
             other = self.truth[f"d{block.kind}{j}"]
             if j != l and same_shape(block.g, other.shape):
@@ -236,6 +243,7 @@ class Search:
                 if found is not None:
                     made = (Made("gradient-of-another-layer", l),)
                     yield found._replace(product=made, text=f"d{block.kind}{j}")
+        yield from self.clipped(block)
         following = self.grads.get(f"dW{l + 1}")
         if block.kind == "W" and l < t.L and following is not None:
             if following.shape != t.W[l + 1].shape or not same_shape(block.g, t.W[l].shape):
@@ -249,6 +257,28 @@ class Search:
                     text = f"({'x' if l == 1 else f'A{l - 1}'}.T @ f'(Z{l})) @ dW{l + 1}"
                     yield found._replace(product=made, text=text, absolute=True)
 
+    def clipped(self, block: Block) -> Iterator[Match]:
+        """The right gradient with all values beyond a limit cut off."""
+        truth, g = self.truth[block.name], block.g
+        limit = np.abs(g).max()
+        inside = np.abs(g) < limit * (1 - 1e-6)
+        if self.problem.l2 or g.shape != truth.shape or not 1 < inside.sum() < g.size - 1:
+            return
+        found = fit(g[inside], [truth[inside]], self.noise[block.name], self.eps)
+        if found is None or not (np.abs(found.c[0] * truth[~inside]) > limit).all():
+            return
+        product = next(iter(self.products(block, 0)))
+        yield Match(
+            c=float(found.c[0]),
+            c_error=float(found.error[0]),
+            extras=(),
+            eta=None,
+            residual=found.residual,
+            determined=True,
+            product=(Made("clipped-by-value", block.layer),),
+            text=f"np.clip({product.text}, -c, c)",
+        )
+
 
 def settled(delta: Delta, eta: float | None) -> Delta:
     """``delta`` with its unknown eta filled in."""
@@ -256,24 +286,6 @@ def settled(delta: Delta, eta: float | None) -> Delta:
         return delta
     lines = (f"{delta.lines[0]} and lr = {eta:.6g}", *delta.lines[1:])
     return delta._replace(terms=(delta.terms[0] - eta * delta.terms[1],), lines=lines)
-
-
-def correct_deltas(t: Trace) -> dict[int, Array]:
-    """dZ of every layer, for C = 1."""
-    delta = correct_output_delta(t)
-    deltas = {t.L: delta.terms[0]}
-    for l in range(t.L - 1, 0, -1):
-        delta = next(iter(steps_back(t, delta, 0)))
-        deltas[l] = delta.terms[0]
-    return deltas
-
-
-def correct_gradients(t: Trace) -> dict[str, Array]:
-    """dW and db of every layer, for C = 1 and without L2."""
-    grads = {}
-    for l, dZ in correct_deltas(t).items():
-        grads[f"dW{l}"], grads[f"db{l}"] = t.A[l - 1].T @ dZ, dZ.sum(axis=0)
-    return grads
 
 
 def same_shape(g: Array, shape: tuple[int, ...]) -> bool:

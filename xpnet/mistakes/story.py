@@ -140,7 +140,7 @@ class Telling:
         search = self.search
         zero = np.linalg.norm(search.truth[block.name]) <= search.noise[block.name]
         made = () if zero else (Made("missing", block.layer),)
-        match = Match(1.0, 0.0, None, 0.0, None, None, 0.0, False, product=made, text="0")
+        match = Match(1.0, 0.0, (), None, 0.0, False, product=made, text="0")
         return Named(match, (), None, float(len(made)))
 
     def supported(self, choices: list[Named], block: Block) -> list[Named]:
@@ -179,15 +179,17 @@ class Telling:
     def name_of_penalty(self, match: Match) -> str | None:
         """The mistake in the multiple of the weights, if there is one."""
         problem, m = self.search.problem, self.search.t.m
-        if match.mu is None or match.penalty == "b":
-            return None if match.mu is None else "regularised-bias"
-        if match.penalty == "l1":
+        kinds = {extra.kind: extra for extra in match.extras}
+        if "b" in kinds:
+            return "regularised-bias"
+        if "l1" in kinds:
             return "l1-for-l2"
+        if "l2" not in kinds:
+            return None
         units = [self.scale]
         if not problem.scales:  # a common factor of loss and penalty is a reading, too
             units += [1 / m, 1.0]
-        names = [
-            name_penalty(match.mu * u / self.scale, match.mu_error * u / self.scale, problem.l2, m)
-            for u in units
-        ]
+        _, mu, error = kinds["l2"]
+        ratios = [unit / self.scale for unit in units]
+        names = [name_penalty(mu * r, error * r, problem.l2, m) for r in ratios]
         return None if None in names else names[0]
