@@ -159,6 +159,8 @@ MISTAKES = (
         "W{n} is not transposed; where a layer is square NumPy cannot notice."),
     Mistake("weights-of-another-layer", "step", "dZ{l} = (dZ{n} @ W_j.T) * f'(Z{l})", STEP,
         "The error goes back through another layer's weights."),
+    Mistake("weights-of-another-copy", "step", "dZ{l} = (dZ{n} @ other_W{n}.T) * f'(Z{l})", STEP,
+        "The error goes back through another copy of W{n} than forward uses."),
     Mistake("weights-already-updated", "step",
         "dZ{l} = (dZ{n} @ (W{n} - lr * dW{n}).T) * f'(Z{l})", STEP,
         "W{n} was updated before it was used: compute all gradients first, then update."),

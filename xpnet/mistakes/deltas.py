@@ -211,6 +211,7 @@ BACKS = (
     "weights-missing",
     "weights-transposed",
     "weights-of-another-layer",
+    "weights-of-another-copy",
     "weights-already-updated",
 )
 
@@ -237,6 +238,9 @@ def passed_back(
         for j, w in enumerate(t.W):
             if j not in (0, n) and w.shape == W.shape:
                 yield tuple(dZ @ w.T for dZ in terms), f"dZ{n} @ W{j}.T"
+    elif back == "weights-of-another-copy" and n in t.copies:
+        copy = t.copies[n]
+        yield tuple(dZ @ copy.T for dZ in terms), f"dZ{n} @ (another W{n}).T"
     elif back == "weights-already-updated" and len(terms) == 1:
         step = t.A[n - 1].T @ terms[0] if dW is None or dW.shape != W.shape else dW
         yield (terms[0] @ W.T, terms[0] @ step.T), f"dZ{n} @ (W{n} - lr * dW{n}).T"
@@ -261,14 +265,17 @@ def wrong_derivatives(t: Trace, l: int) -> Iterator[Choice]:
             if other.derivative_of == "y":
                 text = f" * {other.name}'(Z{l}), computed from A{l}"
                 yield Choice(name, other.derivative(np, A), text)
-    if t.m > 1:
-        for rows, text in other_samples(d, f"f'(Z{l})"):
-            yield Choice("stale-derivative", rows, f" * {text}")
+    foreign = None if t.elsewhere is None else derivative(f, t.elsewhere.Z[l])
+    for rows, text in other_samples(d, foreign, f"f'(Z{l})"):
+        yield Choice("stale-derivative", rows, f" * {text}")
 
 
-def other_samples(A: Array, name: str) -> Iterator[tuple[Array, str]]:
-    """``A`` with the rows of other samples: rolled by one, or one row for all."""
-    for s in (1, -1):
-        yield np.roll(A, s, axis=0), f"np.roll({name}, {s}, axis=0)"
-    for i in (0, -1):
-        yield np.broadcast_to(A[i], A.shape), f"{name}[{i}]"
+def other_samples(A: Array, foreign: Array | None, name: str) -> Iterator[tuple[Array, str]]:
+    """``A`` with rows of other samples: rolled by one, one row for all, or one from elsewhere."""
+    if len(A) > 1:
+        for s in (1, -1):
+            yield np.roll(A, s, axis=0), f"np.roll({name}, {s}, axis=0)"
+        for i in (0, -1):
+            yield np.broadcast_to(A[i], A.shape), f"{name}[{i}]"
+    for row in () if foreign is None else foreign:
+        yield np.broadcast_to(row, A.shape), f"({name} of an earlier sample)"

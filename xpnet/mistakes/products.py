@@ -84,9 +84,9 @@ def inputs(t: Trace, l: int) -> Iterator[Choice]:
         yield Choice("wrong-input-scaling", standard, "((x - x.mean(axis=0)) / x.std(axis=0))")
     if A.shape == t.A[l].shape:
         yield Choice("output-for-input", t.A[l], f"A{l}")
-    if t.m > 1:
-        for rows, text in other_samples(A, a):
-            yield Choice("stale-activations", rows, text)
+    foreign = None if t.elsewhere is None else t.elsewhere.A[l - 1]
+    for rows, text in other_samples(A, foreign, a):
+        yield Choice("stale-activations", rows, text)
 
 
 def bias_products(t: Trace, l: int, n_mistakes: int) -> Iterator[Product]:

@@ -17,7 +17,7 @@ from .fit import Fit, fit
 from .problem import Problem
 from .products import Product, bias_products, weight_products
 from .trace import Trace, derivative, trace
-from .truth import correct_gradients, rounding
+from .truth import correct_gradients, error_at, rounding
 
 __all__ = ["DEEPEST", "Block", "Extra", "Match", "Search"]
 
@@ -91,12 +91,18 @@ class Search:
         grads: dict[str, Array],
         eps: float,
         previous: dict[str, Array] | None = None,
+        copies: dict[int, Array] | None = None,
+        elsewhere: Problem | None = None,
     ) -> None:
-        """``previous`` are the last changes of the parameters, where these may be in ``grads``."""
+        """``previous`` are the last changes of the parameters, which may be part of ``grads``.
+
+        ``copies`` are other weights of a layer, ``elsewhere`` samples that are not in the batch.
+        """
         self.problem, self.eps = problem, max(eps, problem.eps)
         self.previous = previous or {}
         self.grads = grads
-        self.t: Trace = trace(problem)
+        others = None if elsewhere is None else trace(elsewhere)
+        self.t: Trace = trace(problem)._replace(copies=copies or {}, elsewhere=others)
         self.truth = correct_gradients(self.t)
         self.noise = rounding(problem, self.t, self.truth, self.eps)
         self.blocks = [
@@ -244,18 +250,32 @@ class Search:
                     made = (Made("gradient-of-another-layer", l),)
                     yield found._replace(product=made, text=f"d{block.kind}{j}")
         yield from self.clipped(block)
-        following = self.grads.get(f"dW{l + 1}")
-        if block.kind == "W" and l < t.L and following is not None:
-            if following.shape != t.W[l + 1].shape or not same_shape(block.g, t.W[l].shape):
-                return
-            local = t.A[l - 1].T @ derivative(t.f[l], t.Z[l])
-            for column in (following.sum(axis=1), following[:, 0]):
-                wide = np.repeat((local @ column)[:, np.newaxis], t.W[l].shape[1], axis=1)
-                found = self.fitted(block, [wide], usual)
+        if block.kind == "W":
+            for name, text, column, absolute in self.local_gradients(block):
+                found = self.fitted(block, [column], usual)
                 if found is not None:
-                    made = (Made("weight-gradient-passed-back", l),)
-                    text = f"({'x' if l == 1 else f'A{l - 1}'}.T @ f'(Z{l})) @ dW{l + 1}"
-                    yield found._replace(product=made, text=text, absolute=True)
+                    product = (Made(name, l),)
+                    yield found._replace(product=product, text=text, absolute=absolute)
+
+    def local_gradients(self, block: Block) -> Iterator[tuple[str, str, Array, bool]]:
+        """What people make of the "local gradient" A_{l-1}^T f'(Z_l), samples already summed."""
+        l, t = block.layer, self.t
+        if t.f[l] is None:
+            return
+        a = "x" if l == 1 else f"A{l - 1}"
+        local, text = t.A[l - 1].T @ derivative(t.f[l], t.Z[l]), f"({a}.T @ f'(Z{l}))"
+        dA = error_at(t, l)
+        if dA is not None and same_shape(block.g, local.shape):
+            summed = f"{text} * dA{l}.sum(axis=0)"
+            yield "product-of-sums", summed, local * dA.sum(axis=0), False
+        following = self.grads.get(f"dW{l + 1}")
+        if l < t.L and following is not None and following.shape == t.W[l + 1].shape:
+            for column in (following.sum(axis=1), following[:, 0]):
+                narrow = (local @ column)[:, np.newaxis]
+                wide = np.repeat(narrow, local.shape[1], axis=1)
+                fitting = wide if same_shape(block.g, wide.shape) else narrow
+                if same_shape(block.g, fitting.shape):
+                    yield "weight-gradient-passed-back", f"{text} @ dW{l + 1}", fitting, True
 
     def clipped(self, block: Block) -> Iterator[Match]:
         """The right gradient with all values beyond a limit cut off."""

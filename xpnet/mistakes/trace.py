@@ -18,7 +18,8 @@ class Trace(NamedTuple):
     """A0 = x;  Z_l = A_{l-1} W_l + b_l;  A_l = f_l(Z_l); all lists start at layer 0.
 
     ``Z[0]``, ``W[0]``, ``b[0]`` and ``f[0]`` are None. The last A is the output after its
-    activation; f of the last layer is None for softmax.
+    activation; f of the last layer is None for softmax. ``copies`` are other weights of a layer
+    that somebody keeps, ``elsewhere`` the forward pass of samples that are not in the batch.
     """
 
     A: list[Array]
@@ -29,6 +30,8 @@ class Trace(NamedTuple):
     Y: Array
     loss: str
     output: str
+    copies: dict[int, Array]
+    elsewhere: Trace | None
 
     @property
     def m(self) -> int:
@@ -69,7 +72,7 @@ def trace(problem: Problem, dtype: type = np.float64) -> Trace:
                 f"{problem.loss} needs outputs between 0 and 1, but {problem.output} gives "
                 f"{low:.3g} to {high:.3g}: name the output that the loss is computed from"
             )
-    return Trace(A, Z, W, b, f, Y, problem.loss, problem.output)
+    return Trace(A, Z, W, b, f, Y, problem.loss, problem.output, {}, None)
 
 
 def own_output(problem: Problem | Trace) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..types import Array
-from .deltas import correct_output_delta, steps_back
+from .deltas import correct_output_delta, residual, steps_back
 from .problem import Problem
-from .trace import Trace, trace
+from .trace import Trace, own_output, trace
 
-__all__ = ["correct_deltas", "correct_gradients", "rounding"]
+__all__ = ["correct_deltas", "correct_gradients", "error_at", "rounding"]
 
 SMALLEST = 1e-8
 """Rounding in float64 is taken for at least this share of what it is in float32."""
@@ -23,6 +23,13 @@ def correct_deltas(t: Trace) -> dict[int, Array]:
         delta = next(steps_back(t, delta, 0))
         deltas[l] = delta.terms[0]
     return deltas
+
+
+def error_at(t: Trace, l: int) -> Array | None:
+    """dLoss/dA of layer ``l``, for C = 1; None where the loss owns the output's activation."""
+    if l < t.L:
+        return correct_deltas(t)[l + 1] @ t.W[l + 1].T
+    return None if own_output(t) else residual(t, t.out, t.Y)
 
 
 def correct_gradients(t: Trace) -> dict[str, Array]:
