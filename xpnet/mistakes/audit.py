@@ -136,11 +136,11 @@ def follow(
         story = best_story(search)
         rule = Rule("decay-posing-as-momentum", RULES["decay-posing-as-momentum"], mu, None)
         return rule._replace(rate=story.scale), explanation_of(search, story)
-    mu = velocity(search_at(course, 1, changes, unit, x, y, declared), unit)
-    if mu is None:
+    share = velocity(search_at(course, 1, changes, unit, x, y, declared), unit)
+    if share is None:
         return Rule("sgd", RULES["sgd"], None, story.scale), explanation_of(search, story)
-    rule = Rule("momentum", RULES["momentum"], mu, story.scale)
-    ahead = float(mu + np.sqrt(mu * mu + 4 * mu)) / 2 if mu > 0 else 0.0  # mu = a^2 / (1 + a)
+    rule = Rule("momentum", RULES["momentum"], share, story.scale)
+    ahead = float(share + np.sqrt(share**2 + 4 * abs(share))) / 2  # share = ahead^2 / (1 + ahead)
     if lr is not None and 0 < ahead < 1 and story.cost > 0:
         other = search_at(course, 0, changes, lr * (1 + ahead), x, y, declared)
         cheaper = best_story(other)

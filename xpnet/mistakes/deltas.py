@@ -154,7 +154,7 @@ def predictions(t: Trace) -> list[Choice]:
             Choice("softmax-over-batch", softmax(Z, None), f"(exp({z}) / exp({z}).sum())"),
             Choice("softmax-wrong-axis", softmax(Z, 0), f"(exp({z}) / exp({z}).sum(axis=0))"),
         ]
-    elif t.output == "sigmoid" and k > 1:
+    elif t.output == "sigmoid":
         choices.append(Choice("softmax-for-sigmoid", softmax(Z), f"softmax({z})"))
     if t.loss != "mse" and t.output == "softmax":
         hard = np.eye(k)[Z.argmax(axis=1)]
@@ -254,10 +254,11 @@ def wrong_derivatives(t: Trace, l: int) -> Iterator[Choice]:
     yield Choice("derivative-of-activation", derivative(f, A), f" * f'(A{l})")
     yield Choice("derivative-twice", d * d, f" * f'(Z{l})**2")
     yield Choice("activation-for-derivative", A, f" * A{l}")
-    for j in range(1, t.L):
+    for j in range(1, t.L + 1):
         if j != l and t.f[j] is not None and t.Z[j].shape == Z.shape:
-            slope = derivative(t.f[j], t.Z[j])
-            yield Choice("derivative-from-another-layer", slope, f" * f'(Z{j})")
+            for g in {t.f[j].name: t.f[j], f.name: f}.values():
+                slope = derivative(g, t.Z[j])
+                yield Choice("derivative-from-another-layer", slope, f" * {g.name}'(Z{j})")
     for other in ACTIVATIONS.values():
         name = "derivative-of-another-activation"
         if other.name not in (f.name, "identity"):

@@ -56,7 +56,7 @@ def name_penalty(mu: float, error: float, l2: float, m: int) -> str | None:
 
     ``error`` is how far mu may be off.
     """
-    if abs(mu - l2) <= error + 1e-6 * l2:
+    if abs(mu - l2) <= error:
         return None
     if l2 == 0:
         return "undeclared-l2"
@@ -67,7 +67,7 @@ def name_penalty(mu: float, error: float, l2: float, m: int) -> str | None:
         (-1.0, "negated-l2"),
         (1.0 / m, "l2-averaged"),
     ):
-        if abs(mu - value * l2) <= error + 1e-6 * l2:
+        if abs(mu - value * l2) <= error:
             return name
     return "wrong-l2"
 

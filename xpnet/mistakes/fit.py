@@ -9,7 +9,7 @@ import numpy as np
 
 from ..types import Array
 
-__all__ = ["Fit", "fit"]
+__all__ = ["Fit", "fit", "tolerance"]
 
 TOLERANCE = {"double": 1e-6, "single": 2e-5}
 """Relative distance at which two gradients count as the same.
@@ -21,11 +21,18 @@ gradients that somebody rounded. A mistake changes a gradient by far more.
 NOISE_MARGIN = 10.0
 """How much worse than our own rounding somebody's formula may be."""
 
+UNSURE = 0.1
+"""A coefficient that may be off by more than this share of itself says nothing."""
+
+WORST_CONDITION = 1e8
+"""Columns nearer to parallel than this cannot be told apart."""
+
 
 class Fit(NamedTuple):
     """g = sum of c_i column_i, to within rounding. ``error`` (p,) is how far each c may be off.
 
     ``residual`` = ||g - sum|| / ||g||. ``determined``: there are more numbers than coefficients.
+    Where the first column is nothing but rounding, its c is 0 and does not count.
     """
 
     c: Array
@@ -42,24 +49,46 @@ def fit(g: Array, columns: Sequence[Array], noise: float, eps: float) -> Fit | N
     X = np.stack([np.ravel(column) for column in columns], axis=1)
     g = np.ravel(g)
     sizes = np.sqrt(np.einsum("ij,ij->j", X, X))
+    if len(g) != len(X) or not np.isfinite(sizes).all() or not (sizes[1:] > 0).all():
+        return None
     size = float(np.linalg.norm(g))
-    if sizes[0] <= NOISE_MARGIN * noise or not np.isfinite(sizes).all():
+    nothing = sizes[0] <= NOISE_MARGIN * noise
+    if nothing:
+        X, sizes = X[:, 1:], sizes[1:]
+    scaled = X / sizes
+    solution, inverse = solve(scaled, g)
+    if inverse is None:
         return None
-    scaled = X / np.where(sizes > 0, sizes, 1.0)
-    if len(columns) == 1:
-        solution: Array = np.array([scaled[:, 0] @ g])
-        inverse: Array = np.ones((1, 1))
-    else:
-        gram = scaled.T @ scaled
-        if np.linalg.cond(gram) > 1e8:
-            return None
-        inverse = np.linalg.inv(gram)
-        solution = inverse @ (scaled.T @ g)
     rest = float(np.linalg.norm(g - scaled @ solution))
-    c = solution / np.where(sizes > 0, sizes, 1.0)
-    slack = NOISE_MARGIN * abs(float(c[0])) * noise
-    tolerance = TOLERANCE["double" if eps < 1e-12 else "single"]
-    if not rest <= tolerance * size + slack or c[0] == 0:
+    if nothing:
+        if rest > NOISE_MARGIN * (NOISE_MARGIN * noise + eps * size * (X.shape[1] > 0)):
+            return None
+        c, slack = solution / sizes, NOISE_MARGIN * noise
+    else:
+        c = solution / sizes
+        slack = NOISE_MARGIN * abs(float(c[0])) * noise
+        if not rest <= tolerance(eps) * size + slack:
+            return None
+    error = (3 * rest + slack) * np.sqrt(np.maximum(np.diag(inverse), 0.0)) / sizes
+    residual = rest / size if size else 0.0
+    if nothing:
+        return Fit(np.append(0.0, c), np.append(0.0, error), residual, False)
+    if error[0] >= UNSURE * abs(c[0]):
         return None
-    spread = np.sqrt(np.maximum(np.diag(inverse), 0.0)) / np.where(sizes > 0, sizes, 1.0)
-    return Fit(c, (3 * rest + slack) * spread, rest / size if size else 0.0, len(g) > len(columns))
+    return Fit(c, error, residual, np.count_nonzero(np.any(X != 0, axis=1)) > len(columns))
+
+
+def tolerance(eps: float) -> float:
+    """The relative distance at which two gradients of machine epsilon ``eps`` are the same."""
+    return TOLERANCE["double" if eps < 1e-12 else "single"]
+
+
+def solve(X: Array, g: Array) -> tuple[Array, Array | None]:
+    """The least-squares solution of X c = g and (X^T X)^-1, None where that is ill-conditioned."""
+    if X.shape[1] == 0:
+        return np.zeros(0), np.zeros((0, 0))
+    gram = X.T @ X
+    if X.shape[1] > 1 and np.linalg.cond(gram) > WORST_CONDITION:
+        return np.zeros(0), None
+    inverse = np.linalg.inv(gram)
+    return inverse @ (X.T @ g), inverse

@@ -26,7 +26,7 @@ def formulas(search: Search, block: Block, scale: float, match: Match | None) ->
         right += f" + {problem.l2:.6g} * W{l}"
     if match is None:
         return "", f"{right}  with  {correct.lines[0]}"
-    before, after = ("", "") if match.text == "0" else coefficient_text(match.c, shape)
+    before, after = coefficient_text(match.c or scale, shape) if match.text != "0" else ("", "")
     wrong = f"{block.name} = {before}{match.text}{after}"
     names = {"l2": f"W{l}", "l1": f"np.sign(W{l})", "b": f"b{l}"}
     for kind, value, error in match.extras:

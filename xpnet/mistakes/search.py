@@ -78,8 +78,11 @@ class Match(NamedTuple):
         return (*self.product, *self.made_before)
 
 
-Hypothesis = tuple[Delta, Product, tuple[str, ...]]
-"""A delta, a product with it, and the kinds of extras."""
+Extras = tuple[tuple[str, Array], ...]
+"""What else a gradient may be made of: kind and array of each."""
+
+Hypothesis = tuple[Delta, Product, Extras]
+"""A delta, a product with it, and the extras."""
 
 
 class Search:
@@ -179,31 +182,47 @@ class Search:
                 yield from self.passed_back(before, l, n - on_this_step)
 
     def with_products(self, block: Block, delta: Delta, n: int) -> Iterator[Hypothesis]:
-        usual, others = self.extras(block)
         for product in self.products(block, n):
-            yield delta, product, usual
+            for extras in self.usual_extras(block, product.made):
+                yield delta, product, extras
         if n > 0:
             for product in self.products(block, n - 1):
-                for extras in others:
+                for extras in self.wrong_extras(block, product.made):
                     yield delta, product, extras
 
-    def extras(self, block: Block) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """The extras in a right gradient, and those with one that is a mistake."""
-        always = ("velocity",) if block.name in self.previous else ()
-        if block.kind == "b":
-            return always, [] if self.t.b[block.layer] is None else [("b", *always)]
-        if self.problem.l2:
-            return ("l2", *always), [("l1", *always)]
-        return always, [("l2", *always)]
+    def usual_extras(self, block: Block, made: tuple[Made, ...]) -> list[Extras]:
+        """What belongs to a gradient besides the product: the penalty, and perhaps a velocity."""
+        velocity = self.velocity(block)
+        if not self.problem.l2:
+            return [velocity]
+        if block.kind == "W":
+            return [(("l2", w), *velocity) for w in self.penalties(block.layer, made)]
+        if "bias-from-weights" in (m.name for m in made):
+            return [velocity, (("l2", self.t.W[block.layer].sum(axis=0)), *velocity)]
+        return [velocity]
 
-    def column(self, block: Block, kind: str) -> Array:
-        """What an extra is a multiple of."""
-        l = block.layer
-        if kind == "velocity":
-            return self.previous[block.name]
-        return {"l2": self.t.W, "l1": [np.sign(w) for w in [0.0, *self.t.W[1:]]], "b": self.t.b}[
-            kind
-        ][l]
+    def wrong_extras(self, block: Block, made: tuple[Made, ...]) -> list[Extras]:
+        """The same with a penalty that should not be there."""
+        velocity, b = self.velocity(block), self.t.b[block.layer]
+        if block.kind == "b":
+            return [] if b is None or not np.any(b) else [(("b", b), *velocity)]
+        penalties = self.penalties(block.layer, made)
+        if self.problem.l2:
+            return [(("l1", np.sign(w)), *velocity) for w in penalties]
+        return [(("l2", w), *velocity) for w in penalties]
+
+    def velocity(self, block: Block) -> Extras:
+        change = self.previous.get(block.name)
+        return () if change is None or not np.any(change) else (("velocity", change),)
+
+    def penalties(self, l: int, made: tuple[Made, ...]) -> list[Array]:
+        """The weights as they come out of a wrong product that is applied to the penalty, too."""
+        W, names = self.t.W[l], [m.name for m in made]
+        if "transposed" in names:
+            return [W.T, W] if W.shape[0] == W.shape[1] else [W.T]
+        if "reshaped-not-transposed" in names:
+            return [W, W.T.reshape(W.shape)]
+        return [np.broadcast_to(W, (self.t.m, *W.shape))] if "not-summed" in names else [W]
 
     def _compare(self, block: Block, hypotheses: Iterable[Hypothesis]) -> Iterator[Match]:
         for delta, product, extras in hypotheses:
@@ -213,26 +232,22 @@ class Search:
                 delta = settled(delta, found.eta)
                 yield found._replace(delta=delta, product=product.made, text=product.text)
 
-    def fitted(self, block: Block, columns: list[Array], kinds: tuple[str, ...]) -> Match | None:
-        """The match of a gradient with ``columns`` and extras of ``kinds``, or None."""
-        n_terms = len(columns)
-        others = [self.column(block, kind) for kind in kinds]
-        if any(np.size(other) != np.size(columns[0]) or not np.any(other) for other in others):
-            return None
-        columns = [*columns, *others]
-        found: Fit | None = fit(block.g, columns, self.noise[block.name], self.eps)
+    def fitted(self, block: Block, columns: list[Array], extras: Extras) -> Match | None:
+        """The match of a gradient with ``columns`` and ``extras``, or None."""
+        noise = self.noise[block.name]
+        found: Fit | None = fit(block.g, [*columns, *(c for _, c in extras)], noise, self.eps)
         if found is None:
             return None
-        eta = -found.c[1] / found.c[0] if n_terms == 2 else None
-        if eta is not None and not eta > 0:
-            return None
+        n, eta = len(columns), None
+        if n == 2:
+            eta = -float(found.c[1] / found.c[0])
+            if not eta > 0:
+                return None
+        others = zip(extras, found.c[n:], found.error[n:], strict=True)
         return Match(
             c=float(found.c[0]),
             c_error=float(found.error[0]),
-            extras=tuple(
-                Extra(kind, float(found.c[n_terms + i]), float(found.error[n_terms + i]))
-                for i, kind in enumerate(kinds)
-            ),
+            extras=tuple(Extra(kind, float(c), float(e)) for (kind, _), c, e in others),
             eta=eta,
             residual=found.residual,
             determined=found.determined,
@@ -241,18 +256,22 @@ class Search:
     def particular(self, block: Block) -> Iterator[Match]:
         """Mistakes that are not a delta and a product."""
         l, t = block.layer, self.t
-        usual, _ = self.extras(block)
         for j in range(1, t.L + 1):
             other = self.truth[f"d{block.kind}{j}"]
-            if j != l and same_shape(block.g, other.shape):
-                found = self.fitted(block, [other], usual)
+            if j == l or not same_shape(block.g, other.shape):
+                continue
+            penalised = self.problem.l2 and block.kind == "W"
+            for penalty in ((("l2", t.W[j]),), (("l2", t.W[l]),)) if penalised else ((),):
+                found = self.fitted(block, [other], (*penalty, *self.velocity(block)))
                 if found is not None:
                     made = (Made("gradient-of-another-layer", l),)
                     yield found._replace(product=made, text=f"d{block.kind}{j}")
         yield from self.clipped(block)
+        usual = self.usual_extras(block, ())[0]
         if block.kind == "W":
             for name, text, column, absolute in self.local_gradients(block):
-                found = self.fitted(block, [column], usual)
+                extras = usual if np.shape(column) == t.W[l].shape else ()
+                found = self.fitted(block, [column], extras)
                 if found is not None:
                     product = (Made(name, l),)
                     yield found._replace(product=product, text=text, absolute=absolute)
@@ -278,26 +297,41 @@ class Search:
                     yield "weight-gradient-passed-back", f"{text} @ dW{l + 1}", fitting, True
 
     def clipped(self, block: Block) -> Iterator[Match]:
-        """The right gradient with all values beyond a limit cut off."""
-        truth, g = self.truth[block.name], block.g
-        limit = np.abs(g).max()
-        inside = np.abs(g) < limit * (1 - 1e-6)
-        if self.problem.l2 or g.shape != truth.shape or not 1 < inside.sum() < g.size - 1:
+        """The right gradient with all values beyond a limit cut off, before or after a penalty."""
+        truth, g, l2 = self.truth[block.name], block.g, self.problem.l2
+        if np.shape(g) != truth.shape:
             return
-        found = fit(g[inside], [truth[inside]], self.noise[block.name], self.eps)
-        if found is None or not (np.abs(found.c[0] * truth[~inside]) > limit).all():
-            return
-        product = next(iter(self.products(block, 0)))
-        yield Match(
-            c=float(found.c[0]),
-            c_error=float(found.error[0]),
-            extras=(),
-            eta=None,
-            residual=found.residual,
-            determined=True,
-            product=(Made("clipped-by-value", block.layer),),
-            text=f"np.clip({product.text}, -c, c)",
-        )
+        penalty = l2 * self.t.W[block.layer] if block.kind == "W" and l2 else None
+        for whole in (True, False) if penalty is not None else (True,):
+            rest = g if whole or penalty is None else g - penalty
+            limit = np.abs(rest).max()
+            inside = np.abs(rest) < limit * (1 - self.edge)
+            columns = [truth] if penalty is None or not whole else [truth, penalty]
+            if inside.sum() < len(columns):
+                continue
+            parts = [column[inside] for column in columns]
+            found = fit(rest[inside], parts, self.noise[block.name], self.eps)
+            if found is None:
+                continue
+            unclipped = sum(c * column for c, column in zip(found.c, columns, strict=True))
+            beyond = np.abs(unclipped[~inside]) / limit - 1
+            if beyond.min() < -self.edge or not beyond.max() > 10 * self.edge:
+                continue
+            yield Match(
+                c=float(found.c[0]),
+                c_error=float(found.error[0]),
+                extras=(),
+                eta=None,
+                residual=found.residual,
+                determined=found.determined,
+                product=(Made("clipped-by-value", block.layer),),
+                text=f"np.clip({next(self.products(block, 0)).text}, -c, c)",
+            )
+
+    @property
+    def edge(self) -> float:
+        """How near to its limit, relatively, a clipped value lies."""
+        return 1e-4 if self.eps > 1e-12 else 1e-6
 
 
 def settled(delta: Delta, eta: float | None) -> Delta:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .deltas import Delta, Made
 from .factors import Shape, name_factor, name_penalty
+from .fit import tolerance
 from .search import DEEPEST, Block, Match, Search
 
 __all__ = ["Named", "Story", "best_story"]
@@ -72,10 +73,10 @@ def scales(search: Search) -> list[float]:
         return [factor * C for C in problem.scales]
     seen: list[float] = []
     for n in (0, 1):
-        for block in search.blocks:
-            found = [m for m in search.matches(block, n, []) if m.determined or n == 0]
-            seen += [abs(m.c) for m in found if not m.absolute]
-        if n == 0 and len(seen) == len(search.blocks):
+        found = [search.matches(block, n, []) for block in search.blocks]
+        counted = [m for matches in found for m in matches if m.c and (m.determined or n == 0)]
+        seen += [abs(m.c) for m in counted if not m.absolute]
+        if all(found):
             break
     m, k = search.t.m, problem.n_outputs
     usual = [1 / m, 1.0, 2 / m, 0.5 / m, 0.5, 2.0, 1 / (m * k), 2 / (m * k)]
@@ -122,9 +123,7 @@ class Telling:
 
     def explained(self, block: Block) -> list[Named]:
         """The cheapest explanation of one gradient, and after it those that cost the same."""
-        if not np.any(block.g):
-            return [self.of_zeros(block)]
-        named: list[Named] = []
+        named: list[Named] = [] if np.any(block.g) else self.missing(block)
         for n in range(DEEPEST + 1):
             matches = self.search.matches(block, n, self.known)
             named += [one for m in matches if (one := self.named(block, m)) is not None]
@@ -135,13 +134,13 @@ class Telling:
         distinct = list({one.names: one for one in reversed(cheapest)}.values())[::-1]
         return self.supported(distinct, block)
 
-    def of_zeros(self, block: Block) -> Named:
-        """A gradient of zeros is right where the true one is zero, and missing elsewhere."""
-        search = self.search
-        zero = np.linalg.norm(search.truth[block.name]) <= search.noise[block.name]
-        made = () if zero else (Made("missing", block.layer),)
-        match = Match(1.0, 0.0, (), None, 0.0, False, product=made, text="0")
-        return Named(match, (), None, float(len(made)))
+    def missing(self, block: Block) -> list[Named]:
+        """A gradient of zeros is missing, unless it is right."""
+        if np.linalg.norm(self.search.truth[block.name]) <= self.search.noise[block.name]:
+            return []
+        made = (Made("missing", block.layer),)
+        match = Match(0.0, 0.0, (), None, 0.0, False, product=made, text="0")
+        return [Named(match, (), None, 1.0)]
 
     def supported(self, choices: list[Named], block: Block) -> list[Named]:
         """Equally cheap explanations, first the one that explains most other gradients as well."""
@@ -164,8 +163,10 @@ class Telling:
         n = search.t.W[block.layer].shape[1]
         shape = Shape(search.t.m, search.problem.n_outputs, n, block.layer)
         ratio = match.c / (1.0 if match.absolute else self.scale)
-        precision = 10 * max(search.eps, match.c_error / abs(match.c), match.residual)
-        factors = name_factor(ratio, precision, shape)
+        factors: tuple[str, ...] | None = ()  # of nothing there is no factor
+        if match.c:
+            precision = max(tolerance(search.eps), 10 * match.c_error / abs(match.c))
+            factors = name_factor(ratio, precision, shape)
         if factors is None:
             if not match.determined:
                 return None
@@ -173,12 +174,16 @@ class Telling:
         again = bool(factors) and factors in self.shown
         cost = sum(AGAIN if made in self.shown else 1.0 for made in match.made)
         cost += sum(AGAIN if again else NAMELESS if f == "wrong-factor" else 1.0 for f in factors)
-        penalty = self.name_of_penalty(match)
+        penalty = self.name_of_penalty(match, ratio)
         return Named(match, factors, penalty, cost + (penalty is not None))
 
-    def name_of_penalty(self, match: Match) -> str | None:
-        """The mistake in the multiple of the weights, if there is one."""
-        problem, m = self.search.problem, self.search.t.m
+    def name_of_penalty(self, match: Match, ratio: float) -> str | None:
+        """The mistake in the multiple of the weights, if there is one.
+
+        A factor before the whole gradient, ``ratio``, multiplies the penalty as well.
+        """
+        search = self.search
+        problem, m = search.problem, search.t.m
         kinds = {extra.kind: extra for extra in match.extras}
         if "b" in kinds:
             return "regularised-bias"
@@ -186,10 +191,10 @@ class Telling:
             return "l1-for-l2"
         if "l2" not in kinds:
             return None
-        units = [self.scale]
-        if not problem.scales:  # a common factor of loss and penalty is a reading, too
-            units += [1 / m, 1.0]
         _, mu, error = kinds["l2"]
-        ratios = [unit / self.scale for unit in units]
-        names = [name_penalty(mu * r, error * r, problem.l2, m) for r in ratios]
+        error += abs(mu) * 100 * search.eps
+        ratios = [1.0, 1 / ratio if ratio else 1.0]
+        if not problem.scales:  # a common factor of loss and penalty is a reading, too
+            ratios += [1 / m / self.scale, 1.0 / self.scale]
+        names = [name_penalty(mu * r, error * abs(r), problem.l2, m) for r in ratios]
         return None if None in names else names[0]
