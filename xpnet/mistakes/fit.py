@@ -46,10 +46,12 @@ def fit(g: Array, columns: Sequence[Array], noise: float, eps: float) -> Fit | N
 
     ``noise`` is the size of rounding in the first column; ``eps`` that of the dtype of g.
     """
+    if any(np.size(column) != np.size(g) for column in columns):
+        return None
     X = np.stack([np.ravel(column) for column in columns], axis=1)
     g = np.ravel(g)
     sizes = np.sqrt(np.einsum("ij,ij->j", X, X))
-    if len(g) != len(X) or not np.isfinite(sizes).all() or not (sizes[1:] > 0).all():
+    if not np.isfinite(sizes).all() or not (sizes[1:] > 0).all():
         return None
     size = float(np.linalg.norm(g))
     nothing = sizes[0] <= NOISE_MARGIN * noise
@@ -75,7 +77,8 @@ def fit(g: Array, columns: Sequence[Array], noise: float, eps: float) -> Fit | N
         return Fit(np.append(0.0, c), np.append(0.0, error), residual, False)
     if error[0] >= UNSURE * abs(c[0]):
         return None
-    return Fit(c, error, residual, np.count_nonzero(np.any(X != 0, axis=1)) > len(columns))
+    n_telling = int(np.count_nonzero(np.any(X != 0, axis=1)))
+    return Fit(c, error, residual, n_telling > len(columns))
 
 
 def tolerance(eps: float) -> float:

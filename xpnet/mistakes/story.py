@@ -135,8 +135,10 @@ class Telling:
         return self.supported(distinct, block)
 
     def missing(self, block: Block) -> list[Named]:
-        """A gradient of zeros is missing, unless it is right."""
-        if np.linalg.norm(self.search.truth[block.name]) <= self.search.noise[block.name]:
+        """A gradient of zeros is missing, unless it is right or has another shape."""
+        truth = self.search.truth[block.name]
+        zero = np.linalg.norm(truth) <= self.search.noise[block.name]
+        if zero or np.size(block.g) != truth.size:
             return []
         made = (Made("missing", block.layer),)
         match = Match(0.0, 0.0, (), None, 0.0, False, product=made, text="0")
