@@ -17,8 +17,12 @@ from .explanation import Explanation, explanation_of
 from .problem import Problem, as_numbers, coarsest
 from .search import Search
 from .story import best_story
+from .trace import kinked, with_slope_at_0
 
 __all__ = ["explain", "explain_gradients"]
+
+SLOPES_AT_0 = (1.0, 0.5)
+"""What else than 0 people take for the derivative of ReLU at 0; each is right."""
 
 NAME = re.compile(r"d[Wb][1-9]\d*")
 
@@ -41,8 +45,15 @@ def explain_gradients(problem: Problem, grads: Mapping[str, Array]) -> Explanati
         arrays[name] = as_numbers(name, g)
         if not arrays[name].size:
             raise DataError(f"{name} is empty")
-    search = Search(problem, arrays, coarsest([np.asarray(g) for g in grads.values()]))
-    return explanation_of(search, best_story(search))
+    eps = coarsest([np.asarray(g) for g in grads.values()])
+    search = Search(problem, arrays, eps)
+    story = best_story(search)
+    for slope in SLOPES_AT_0 if story.cost and kinked(problem) else ():
+        other = Search(with_slope_at_0(problem, slope), arrays, eps)
+        cheaper = best_story(other)
+        if cheaper.cost < story.cost:
+            search, story = other, cheaper
+    return explanation_of(search, story)
 
 
 def explain(

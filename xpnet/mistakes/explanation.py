@@ -8,7 +8,8 @@ import numpy as np
 
 from .catalogue import CATALOGUE
 from .formulas import formulas
-from .search import Block, Search
+from .hypotheses import Block
+from .search import Search
 from .story import Named, Story
 
 __all__ = ["Explanation", "Finding", "explanation_of"]

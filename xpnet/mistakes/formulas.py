@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .deltas import Delta
 from .factors import Shape, coefficient_text
+from .hypotheses import Block, Match
 from .products import bias_products, weight_products
-from .search import Block, Match, Search
+from .search import Search
 
 __all__ = ["formulas"]
 

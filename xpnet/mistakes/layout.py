@@ -70,9 +70,7 @@ def in_rows(arrays: Arrays, layout: str | None = None) -> tuple[Arrays, Layout, 
     if y is None:
         y = targets_in_rows(arrays.y, len(x), W[-1].shape[1], turned(found))
         assert y is not None
-        notes.append(
-            f"y {arrays.y.shape} is read as {y.shape}, though x is not the other way round"
-        )
+        notes.append(f"y {arrays.y.shape} stands the other way than x and is read as {y.shape}")
     if arrays.x.ndim != 2:
         notes.append(f"x {arrays.x.shape} is read as {x.shape}: a row is a sample")
     grads = {name: gradient_in_rows(name, g, arrays, found) for name, g in arrays.grads.items()}
@@ -170,7 +168,7 @@ def no_chain(
 
 def inputs_in_rows(x: Array, n_in: int, layout: Layout) -> Array | None:
     """x as (m, n_in), or None where it does not fit."""
-    if x.ndim == 0:
+    if x.ndim == 0 or (x.ndim != 2 and layout.samples == "columns"):
         return None
     if x.ndim == 1:  # one sample, or samples of one number
         x = x.reshape(1, -1) if len(x) == n_in else x.reshape(-1, 1)

@@ -13,7 +13,8 @@ import numpy as np
 from .deltas import Delta, Made
 from .factors import Shape, name_factor, name_penalty
 from .fit import tolerance
-from .search import DEEPEST, Block, Match, Search
+from .hypotheses import DEEPEST, Block, Match
+from .search import Search
 
 __all__ = ["Named", "Story", "best_story"]
 
@@ -169,6 +170,8 @@ class Telling:
         if match.c:
             precision = max(tolerance(search.eps), 10 * match.c_error / abs(match.c))
             factors = name_factor(ratio, precision, shape)
+            if factors != () and loose(match, precision):
+                factors = ()
         if factors is None:
             if not match.determined:
                 return None
@@ -200,3 +203,9 @@ class Telling:
             ratios += [1 / m / self.scale, 1.0 / self.scale]
         names = [name_penalty(mu * r, error * abs(r), problem.l2, m) for r in ratios]
         return None if None in names else names[0]
+
+
+def loose(match: Match, precision: float) -> bool:
+    """Whether a single sample's contribution stands there as it is, without any constant."""
+    alone = any(made.name.endswith("sample-only") for made in match.product)
+    return alone and any(abs(match.c - c) <= precision * c for c in (1.0, 2.0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +13,16 @@ from ..errors import DataError
 from ..types import Array
 from .problem import Problem
 
-__all__ = ["Trace", "derivative", "own_output", "softmax", "through_softmax", "trace"]
+__all__ = [
+    "Trace",
+    "derivative",
+    "kinked",
+    "own_output",
+    "softmax",
+    "through_softmax",
+    "trace",
+    "with_slope_at_0",
+]
 
 
 class Trace(NamedTuple):
@@ -73,6 +84,27 @@ def trace(problem: Problem, dtype: type = np.float64) -> Trace:
                 f"{low:.3g} to {high:.3g}: name the output that the loss is computed from"
             )
     return Trace(A, Z, W, b, f, Y, problem.loss, problem.output, {}, None)
+
+
+def kinked(problem: Problem) -> bool:
+    """Whether a unit stands exactly where its activation has no derivative."""
+    t = trace(problem)
+    bent = [l for l in range(1, t.L) if t.f[l].name in ("relu", "leaky_relu")]
+    return any(bool((t.Z[l] == 0).any()) for l in bent)
+
+
+def with_slope_at_0(problem: Problem, slope: float) -> Problem:
+    """``problem`` with ``slope`` for the derivative of a ReLU at 0, where any in [0, 1] will do."""
+
+    def bent(f: Activation) -> Activation:
+        if f.name not in ("relu", "leaky_relu"):
+            return f
+        at_0 = lambda xp, z: np.where(z == 0, slope, derivative(f, z))  # noqa: E731
+        return replace(f, derivative=at_0, derivative_of="z")
+
+    other = copy(problem)
+    object.__setattr__(other, "hidden", tuple(bent(f) for f in problem.hidden))
+    return other
 
 
 def own_output(problem: Problem | Trace) -> bool:
