@@ -136,7 +136,10 @@ def follow(
         story = best_story(search)
         rule = Rule("decay-posing-as-momentum", RULES["decay-posing-as-momentum"], mu, None)
         return rule._replace(rate=story.scale), explanation_of(search, story)
-    share = velocity(search_at(course, 1, changes, unit, x, y, declared), unit)
+    alone = best_story(search_at(course, 1, changes, unit, x, y, declared))
+    share = None
+    if alone.cost > story.cost:  # the second step is more than a gradient
+        share = velocity(search_at(course, 1, changes, unit, x, y, declared, moving=True), unit)
     if share is None:
         return Rule("sgd", RULES["sgd"], None, story.scale), explanation_of(search, story)
     rule = Rule("momentum", RULES["momentum"], share, story.scale)
@@ -159,28 +162,31 @@ def search_at(
     y: Array,
     declared: Mapping[str, Any],
     decay: float | None = None,
+    moving: bool = False,
 ) -> Search:
     """The search for the gradient of step ``t``: what it took away from the parameters over lr.
 
-    With ``decay`` mu the step is read as W <- mu W - (1 + mu) lr g; after the first step, the
-    one before may be part of a step.
+    With ``decay`` mu the step is read as W <- mu W - (1 + mu) lr g; with ``moving`` the step
+    before may be part of it.
     """
     problem = problem_of(course.params[t], *course.batches[t], declared)
     places = sorted({0, 1, len(x) - 1, *range(2, min(POOL, len(x)))} & set(range(len(x))))
     elsewhere = problem_of(course.params[t], x[places], y[places], declared)
-    grads = {}
+    grads, blur = {}, {}
     for name, change in changes[t].items():
+        blur[f"d{name}"] = course.eps * float(np.linalg.norm(course.written[t][name])) / lr
         if decay is not None:
             change = (change + (1 - decay) * course.written[t][name]) / (1 + decay)
         if name in usable_biases(course.written[t])[0]:
             grads[f"d{name}"] = -change / lr
-    previous = {f"d{name}": change for name, change in changes[t - 1].items()} if t else None
+    before = changes[t - 1] if moving else {}
+    previous = {f"d{name}": change for name, change in before.items()}
     copies = {
         int(name[1:]): w
         for name, w in course.written[t].items()
         if name[0] == "W" and not np.array_equal(w, course.params[t][name])
     }
-    return Search(problem, grads, problem.eps, previous, copies, elsewhere)
+    return Search(problem, grads, course.eps, previous, copies, elsewhere, blur)
 
 
 def shrinking(search: Search, story: Story, lr: float) -> float | None:

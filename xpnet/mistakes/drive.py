@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..types import Array
-from .problem import as_numbers
+from .problem import as_numbers, coarsest
 
 __all__ = ["Course", "drive", "read_parameters"]
 
@@ -23,13 +23,15 @@ Read = Callable[[], Mapping[str, Any] | Sequence[Any]]
 class Course(NamedTuple):
     """What happened: ``params[t]`` stood before step t, which was given ``batches[t]``.
 
-    ``written`` are the parameters that the step writes, the same unless told otherwise.
+    ``written`` are the parameters that the step writes, the same unless told otherwise; ``eps``
+    is the machine epsilon they are kept in.
     """
 
     params: list[Params]
     written: list[Params]
     batches: list[tuple[Array, Array]]
     data_changed: bool
+    eps: float
 
 
 def drive(
@@ -43,7 +45,8 @@ def drive(
 ) -> Course:
     """Run ``n_steps`` steps on one batch after another, the first not at the first sample."""
     m = len(x) if batch_size is None else min(batch_size, len(x))
-    course = Course([read_parameters(params)], [read_parameters(written or params)], [], False)
+    eps = precision(written or params)
+    course = Course([read_parameters(params)], [read_parameters(written or params)], [], False, eps)
     for t in range(n_steps):
         rows = np.arange((t + 1) * m, (t + 2) * m) % len(x)
         batch = np.array(x[rows]), np.array(y[rows])
@@ -59,6 +62,13 @@ def drive(
         if not all(np.array_equal(a, b) for a, b in zip(batch, given, strict=True)):
             course = course._replace(data_changed=True)
     return course
+
+
+def precision(read: Read) -> float:
+    """The machine epsilon of the parameters."""
+    given = read()
+    arrays = given.values() if isinstance(given, Mapping) else given
+    return coarsest([np.asarray(a) for a in arrays if a is not None])
 
 
 def read_parameters(read: Read) -> Params:

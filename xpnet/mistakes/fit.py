@@ -41,10 +41,18 @@ class Fit(NamedTuple):
     determined: bool
 
 
-def fit(g: Array, columns: Sequence[Array], noise: float, eps: float) -> Fit | None:
+def fit(
+    g: Array,
+    columns: Sequence[Array],
+    noise: float,
+    eps: float,
+    blur: float = 0.0,
+    margin: float = 1.0,
+) -> Fit | None:
     """The coefficients with which ``columns`` make up ``g``, or None where they do not.
 
-    ``noise`` is the size of rounding in the first column; ``eps`` that of the dtype of g.
+    ``noise`` is the size of rounding in the first column, ``eps`` that of the dtype of g, and
+    ``blur`` what else may be off in g; ``margin`` widens the tolerance.
     """
     if any(np.size(column) != np.size(g) for column in columns):
         return None
@@ -63,13 +71,13 @@ def fit(g: Array, columns: Sequence[Array], noise: float, eps: float) -> Fit | N
         return None
     rest = float(np.linalg.norm(g - scaled @ solution))
     if nothing:
-        if rest > NOISE_MARGIN * (NOISE_MARGIN * noise + eps * size * (X.shape[1] > 0)):
+        if rest > NOISE_MARGIN * (NOISE_MARGIN * noise + eps * size * (X.shape[1] > 0)) + blur:
             return None
-        c, slack = solution / sizes, NOISE_MARGIN * noise
+        c, slack = solution / sizes, NOISE_MARGIN * noise + blur
     else:
         c = solution / sizes
-        slack = NOISE_MARGIN * abs(float(c[0])) * noise
-        if not rest <= tolerance(eps) * size + slack:
+        slack = NOISE_MARGIN * abs(float(c[0])) * noise + blur
+        if not rest <= margin * tolerance(eps) * size + slack:
             return None
     error = (3 * rest + slack) * np.sqrt(np.maximum(np.diag(inverse), 0.0)) / sizes
     residual = rest / size if size else 0.0

@@ -21,6 +21,9 @@ from .truth import correct_gradients, rounding
 
 __all__ = ["DEEPEST", "Block", "Extra", "Hypotheses", "Match", "same_shape"]
 
+N_SAMPLED = 64
+"""Elements of a large gradient that are compared first."""
+
 DEEPEST = 2
 """New mistakes looked for in one gradient."""
 
@@ -96,11 +99,14 @@ class Hypotheses:
         previous: dict[str, Array] | None = None,
         copies: dict[int, Array] | None = None,
         elsewhere: Problem | None = None,
+        blur: dict[str, float] | None = None,
     ) -> None:
         """``previous`` are the last changes of the parameters, which may be part of ``grads``.
 
-        ``copies`` are other weights of a layer, ``elsewhere`` samples that are not in the batch.
+        ``copies`` are other weights of a layer, ``elsewhere`` samples that are not in the batch,
+        and ``blur`` says how far each gradient may be off, besides rounding.
         """
+        self.blur = blur or {}
         self.problem, self.eps = problem, max(eps, problem.eps)
         self.previous = previous or {}
         self.grads = grads
@@ -114,6 +120,8 @@ class Hypotheses:
             for kind in "Wb"
             if f"d{kind}{l}" in grads
         ]
+        self.sampled: dict[str, Array] = {}
+        self._products: dict[tuple[str, int], list[Product]] = {}
         self._deltas: dict[tuple[int, int], list[Delta]] = {}
 
     # ---- what the numbers are compared with ----------------------------------------------
@@ -141,9 +149,13 @@ class Hypotheses:
 
     # ---- compared up to a factor -----------------------------------------------------------
 
-    def products(self, block: Block, n: int) -> Iterator[Product]:
-        make = weight_products if block.kind == "W" else bias_products
-        return (p for p in make(self.t, block.layer, n) if same_shape(block.g, p.shape))
+    def products(self, block: Block, n: int) -> list[Product]:
+        """The ways with ``n`` mistakes that give an array of the gradient's shape."""
+        if (block.name, n) not in self._products:
+            make = weight_products if block.kind == "W" else bias_products
+            ways = make(self.t, block.layer, n)
+            self._products[block.name, n] = [p for p in ways if same_shape(block.g, p.shape)]
+        return self._products[block.name, n]
 
     def hypotheses(self, block: Block, n: int) -> Iterator[Hypothesis]:
         """Delta, product and penalty that have ``n`` mistakes together."""
@@ -213,16 +225,33 @@ class Hypotheses:
 
     def compare(self, block: Block, hypotheses: Iterable[Hypothesis]) -> Iterator[Match]:
         for delta, product, extras in hypotheses:
+            if not self.plausible(block, delta, product, extras):
+                continue
             columns = [product.of(dZ) for dZ in delta.terms]
             found = self.fitted(block, columns, extras)
             if found is not None:
                 delta = settled(delta, found.eta)
                 yield found._replace(delta=delta, product=product.made, text=product.text)
 
+    def plausible(self, block: Block, delta: Delta, product: Product, extras: Extras) -> bool:
+        """Whether a hypothesis gives some elements of a large gradient: the rest costs more."""
+        g = block.g
+        if product.some is None or g.size <= 4 * N_SAMPLED:
+            return True
+        index = self.sampled.get(block.name)
+        if index is None:
+            index = np.random.default_rng(0).permutation(np.flatnonzero(g))[:N_SAMPLED]
+            self.sampled[block.name] = index
+        parts = [product.some(dZ, index) for dZ in delta.terms]
+        parts += [np.ravel(column)[index] for _, column in extras]
+        noise, blur = self.noise[block.name], self.blur.get(block.name, 0.0)
+        return fit(np.ravel(g)[index], parts, noise, self.eps, blur, margin=10.0) is not None
+
     def fitted(self, block: Block, columns: list[Array], extras: Extras) -> Match | None:
         """The match of a gradient with ``columns`` and ``extras``, or None."""
-        noise = self.noise[block.name]
-        found: Fit | None = fit(block.g, [*columns, *(c for _, c in extras)], noise, self.eps)
+        noise, blur = self.noise[block.name], self.blur.get(block.name, 0.0)
+        parts = [*columns, *(column for _, column in extras)]
+        found: Fit | None = fit(block.g, parts, noise, self.eps, blur)
         if found is None:
             return None
         n, eta = len(columns), None

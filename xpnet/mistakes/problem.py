@@ -161,7 +161,7 @@ def as_targets(y: Array, m: int, k: int, loss: str) -> Array:
         if wrong.size:
             i = int(wrong[0])
             raise DataError(
-                f"label {classes[i]:g} of sample {i} is not one of 0 .. {k - 1}: "
+                f"y: label {classes[i]:g} of sample {i} is not one of 0 .. {k - 1}: "
                 f"the last layer has {k} outputs"
             )
         return np.eye(k)[classes.astype(int)]
@@ -169,7 +169,7 @@ def as_targets(y: Array, m: int, k: int, loss: str) -> Array:
     if targets.shape[1] != k:
         raise DataError(f"y has {targets.shape[1]} columns, the last layer {k} outputs")
     if loss != "mse" and not ((targets >= 0) & (targets <= 1)).all():
-        raise DataError(f"targets of {loss} must lie between 0 and 1")
+        raise DataError(f"y: targets of {loss} must lie between 0 and 1")
     return targets
 
 

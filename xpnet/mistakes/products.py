@@ -15,21 +15,51 @@ __all__ = ["Product", "bias_products", "weight_products"]
 
 
 class Product(NamedTuple):
-    """A way to make a gradient of a given shape from dZ of its layer: linear in dZ."""
+    """A way to make a gradient of a given shape from dZ of its layer: linear in dZ.
+
+    ``some(dZ, index)`` gives its elements at flat indices alone, where that is much cheaper.
+    """
 
     made: tuple[Made, ...]
     shape: tuple[int, ...]
     of: Callable[[Array], Array]
     text: str
+    some: Callable[[Array, Array], Array] | None = None
 
 
 def weight_products(t: Trace, l: int, n_mistakes: int) -> Iterator[Product]:
     """dW_l = A_{l-1}^T dZ_l with exactly ``n_mistakes`` in it."""
     for source in inputs(t, l):
+        few = elements(source.value, t.W[l].shape)
         for name, shape, of, text in products_with(source.value, source.text, t.W[l].shape, l):
             names = [n for n in (source.name, name) if n is not None]
             if len(names) == n_mistakes:
-                yield Product(tuple(Made(n, l) for n in names), shape, of, text)
+                made = tuple(Made(n, l) for n in names)
+                yield Product(made, shape, of, text, few.get(name))
+
+
+def elements(A: Array, shape: tuple[int, int]) -> dict[str | None, Callable[[Array, Array], Array]]:
+    """Single elements of the products that cost the most: one sum over the samples for each."""
+    n_in, n_out = shape
+
+    def summed(dZ: Array, i: Array, j: Array) -> Array:
+        return np.einsum("si,si->i", A[:, i], dZ[:, j])
+
+    def turned(dZ: Array, index: Array) -> Array:
+        return summed(dZ, index % n_in, index // n_in)
+
+    def outer(u: Array, v: Array, index: Array) -> Array:
+        return u[index // n_out] * v[index % n_out]
+
+    sums = A.sum(axis=0)
+    return {
+        None: lambda dZ, index: summed(dZ, index // n_out, index % n_out),
+        "transposed": turned,
+        "reshaped-not-transposed": turned,  # it keeps the order of the elements
+        "product-of-sums": lambda dZ, index: outer(sums, dZ.sum(axis=0), index),
+        "first-sample-only": lambda dZ, index: outer(A[0], dZ[0], index),
+        "last-sample-only": lambda dZ, index: outer(A[-1], dZ[-1], index),
+    }
 
 
 Way = tuple[str | None, tuple[int, ...], Callable[[Array], Array], str]

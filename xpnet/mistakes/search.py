@@ -108,7 +108,7 @@ class Search(Hypotheses):
                 residual=found.residual,
                 determined=found.determined,
                 product=(Made("clipped-by-value", block.layer),),
-                text=f"np.clip({next(self.products(block, 0)).text}, -c, c)",
+                text=f"np.clip({self.products(block, 0)[0].text}, -c, c)",
             )
 
 
