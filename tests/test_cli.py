@@ -220,8 +220,22 @@ COUNTS = [
     "--directions",
     "--coordinates",
 ]
-COMMAND_OF = {"--steps": "parity", "--directions": "gradcheck", "--coordinates": "gradcheck"}
-POSITIVE = ["--lr", "--clip-norm", "--clip-value", "--checkpoint-every"]
+COMMAND_OF = {
+    "--steps": "parity",
+    "--directions": "gradcheck",
+    "--coordinates": "gradcheck",
+    "--scale": "explain",
+    "--learning-rate": "doctor",
+    "--momentum": "doctor",
+}
+POSITIVE = [
+    "--lr",
+    "--clip-norm",
+    "--clip-value",
+    "--checkpoint-every",
+    "--scale",
+    "--learning-rate",
+]
 NOT_NEGATIVE = ["--weight-decay", "--l2", "--warmup"]
 FRACTIONS = ["--dropout", "--label-smoothing", "--validation-split", "--test-split"]
 WRONG = {
@@ -231,6 +245,7 @@ WRONG = {
     **{flag: ["1", "1.5", "-0.1", "nan", "inf", "x", ""] for flag in FRACTIONS},
     "--hidden": ["0", "-1", "8,0", "1" + "0" * 18, "8,,8", "nan", "inf", "8.5", "x"],
     "--seed": ["-1", str(2**32), "nan", "inf", "0.5", "x", ""],
+    "--momentum": ["1", "1.5", "-0.1", "nan", "inf", "x", ""],
     "--class-weights": ["-1", "1,-1", "nan,1", "inf", "1e999", "1,,2", "x", "", "balance"],
 }
 

@@ -13,7 +13,9 @@ import click
 from ..errors import XpnetError, check_choice
 from ..version import __version__
 from .backends import backends
+from .doctor import doctor
 from .evaluate import evaluate
+from .explain import explain
 from .gradcheck import gradcheck
 from .parity import parity
 from .predict import predict
@@ -74,7 +76,7 @@ def cli() -> None:
     """Train multilayer perceptrons on NumPy and every other array library."""
 
 
-for command in (backends, evaluate, predict, show, train, gradcheck, parity):
+for command in (backends, evaluate, predict, show, train, gradcheck, parity, explain, doctor):
     cli.add_command(command)
 
 
@@ -97,7 +99,7 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as finished:
         return finished.exit_code
     except BaseException as error:
-        message, exit_code = explain(error)
+        message, exit_code = describe_error(error)
         if "--debug" in arguments:
             traceback.print_exc()
         with contextlib.suppress(OSError):
@@ -105,7 +107,7 @@ def run(arguments: list[str]) -> int:
         return exit_code
 
 
-def explain(error: BaseException) -> tuple[str, int]:
+def describe_error(error: BaseException) -> tuple[str, int]:
     """What went wrong, where, and what to do about it; and the exit code."""
     match error:
         case click.exceptions.NoArgsIsHelpError(ctx=context):

@@ -13,11 +13,13 @@ from ..errors import UsageError, check_positive
 from ..evaluation import evaluate
 from ..files import check_writable, remove_leftovers
 from ..state import Run, report
+from ..symptoms import Watch
 from ..train import SEGMENT_SECONDS, segments
 from .config import config_option
 from .configure import describe_training, network_of, resolve, training_options
 from .data import prepare_data, preparing
 from .display import choose_display
+from .doctor import show_verdicts, watching
 from .options import FILE, Name, Number, common, place_of, where
 from .saver import Saver
 from .signals import stop_signals
@@ -65,6 +67,12 @@ PREPARING = ("classes", "class_weights", "standardise", "test_split")
     help="Longest time between two checkpoints.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint, if there is one.")
+@click.option(
+    "--doctor",
+    "ask_doctor",
+    is_flag=True,
+    help="Look inside the network after each epoch, and say at the end what is wrong.",
+)
 @config_option
 @common
 def train(
@@ -76,6 +84,7 @@ def train(
     checkpoint_path: Path | None,
     checkpoint_every: float,
     resume: bool,
+    ask_doctor: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -108,19 +117,25 @@ def train(
     display = choose_display(as_json, hp.epochs)
     for remark in saver.remarks:
         display.say(remark)
+    reference = ops == "reference"
+    watch = None
+    if ask_doctor:
+        watch = Watch(network, training_set, hp, place, start=start, reference=reference)
     run: Run | None = None
-    with display, stop_signals() as stop:
+    with watching(watch, as_json), display, stop_signals() as stop:
         for run in segments(
             network,
             training_set,
             hp=hp,
             backend=place,
-            reference=ops == "reference",
+            reference=reference,
             start=start,
             segment_seconds=min(SEGMENT_SECONDS, checkpoint_every),
         ):
             if saver.due(run) or stop.signal:  # before it is shown: a pipe may be broken
                 saver.save(place, run, model_of(run))
+            if watch is not None:
+                watch.observe(run)
             if run.step == 0:
                 display.epoch(run.reports[-1])
             else:
@@ -150,3 +165,5 @@ def train(
         test_loss=test.loss if test else None,
         parameters=network.n_parameters,
     )
+    if watch is not None:
+        show_verdicts(watch.verdicts(test_set, test), as_json)

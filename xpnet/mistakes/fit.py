@@ -80,9 +80,9 @@ def fit(
         if not rest <= margin * tolerance(eps) * size + slack:
             return None
     error = (3 * rest + slack) * np.sqrt(np.maximum(np.diag(inverse), 0.0)) / sizes
-    residual = rest / size if size else 0.0
     if nothing:
-        return Fit(np.append(0.0, c), np.append(0.0, error), residual, False)
+        return Fit(np.append(0.0, c), np.append(0.0, error), 0.0, False)
+    residual = rest / size if size else 0.0
     if error[0] >= UNSURE * abs(c[0]):
         return None
     n_telling = int(np.count_nonzero(np.any(X != 0, axis=1)))

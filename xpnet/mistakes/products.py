@@ -77,12 +77,6 @@ def products_with(A: Array, a: str, shape: tuple[int, int], l: int) -> list[Way]
         (None, shape, lambda dZ: A.T @ dZ, f"{a}.T @ {dz}"),
         ("transposed", (n_out, n_in), lambda dZ: dZ.T @ A, f"{dz}.T @ {a}"),
         (
-            "reshaped-not-transposed",
-            shape,
-            lambda dZ: (dZ.T @ A).reshape(shape),
-            f"({dz}.T @ {a}).reshape{shape}",
-        ),
-        (
             "product-of-sums",
             shape,
             lambda dZ: np.outer(A.sum(axis=0), dZ.sum(axis=0)),
@@ -95,6 +89,9 @@ def products_with(A: Array, a: str, shape: tuple[int, int], l: int) -> list[Way]
             f"{a}[:, :, None] * {dz}[:, None, :]",
         ),
     ]
+    if n_in != n_out:  # a square matrix comes out of its reshape as it was
+        text = f"({dz}.T @ {a}).reshape{shape}"
+        ways.append(("reshaped-not-transposed", shape, lambda dZ: (dZ.T @ A).reshape(shape), text))
     for name, i in (("first-sample-only", 0), ("last-sample-only", -1)):
         text = f"np.outer({a}[{i}], {dz}[{i}])"
         ways += [(name, shape, of_sample(i, 1), text), (name, shape, of_sample(i, m), text)]

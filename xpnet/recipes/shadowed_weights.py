@@ -1,0 +1,151 @@
+"""shadowed-weights: MNIST at the same 10 % in every epoch, because training moves other weights.
+
+``forward`` reads variables of the module, ``backward`` updates attributes of the class that have
+the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from .. import datasets, random
+from ..activations import sigmoid
+from ..backends import Backend
+from ..data import Dataset
+from ..evaluation import evaluate
+from ..network import mlp
+from ..optim import SGD
+from ..types import Array, Namespace
+from .descent import Descent, Rows, tested
+from .engine import fitted
+from .handwritten import Declared, HandWritten, cross_entropy, softmax
+from .recipe import Band, Bench, Bug, Recipe
+
+__all__ = ["RECIPE", "ShadowedWeights"]
+
+HIDDEN = 200
+CLASSES = 10
+LIMIT = 1e-3
+
+
+class ShadowedWeights(HandWritten):
+    """784-200-10 with sigmoid and softmax, one sample a step, L = the sum of cross-entropies.
+
+    Biases are (1, n) inside. ``first`` (1, n_in) is the sample whose activations were cached.
+    ``lr`` is what the constructor was told. Beside W1, b1, W2, b2, which ``forward`` reads, there
+    is a second set, "own.W1" ..., which the bug ``shadowed-parameters`` trains.
+    """
+
+    declared = Declared("sigmoid", "softmax", "softmax-xent", "sum")
+
+    def __init__(
+        self,
+        xp: Namespace,
+        arrays: Mapping[str, Array],
+        bugs: Collection[str] = (),
+        *,
+        first: Array,
+    ) -> None:
+        super().__init__(xp, arrays, bugs)
+        self.lr = 0.01
+        self.cached = self.activations(first)[0]
+
+    def params(self) -> dict[str, Array]:
+        p = super().params()
+        return p | {name: self.xp.reshape(p[name], (-1,)) for name in ("b1", "b2")}
+
+    def activations(self, x: Array) -> tuple[Array, Array]:
+        xp, p = self.xp, self.arrays
+        H = sigmoid(xp, x @ p["W1"] + p["b1"])
+        z2 = H @ p["W2"] + p["b2"]
+        if "softmax-over-batch" in self.bugs:
+            e = xp.exp(z2 - xp.max(z2))
+            return H, e / xp.sum(e)
+        return H, softmax(xp, z2)
+
+    def loss(self, out: Array, y: Array) -> Array:
+        if "log-of-zero" in self.bugs:
+            return -self.xp.sum(y * self.xp.log(out))
+        return cross_entropy(self.xp, out, y)
+
+    def backward(self, x: Array, y: Array, H: Array, out: Array) -> dict[str, Array]:
+        xp, bugs = self.xp, self.bugs
+        W2 = self.arrays["own.W2" if "shadowed-parameters" in bugs else "W2"]
+        if "stale-activations" in bugs:
+            H = self.cached
+        slope = H * (1.0 - H)
+        dz2 = out - y
+        dH = (-dz2 if "flipped-sign" in bugs else dz2) @ W2.T
+        dz1 = dH * slope
+        if "slope-after-product" in bugs:
+            dW1 = self.product(x, dH) * slope
+        else:
+            dW1 = self.product(x, dz1)
+        unsummed = "unsummed-biases" in bugs
+        return {
+            "dW1": dW1,
+            "db1": dz1 if unsummed else xp.sum(dz1, axis=0),
+            "dW2": self.product(H, dz2),
+            "db2": dz2 if unsummed else xp.sum(dz2, axis=0),
+        }
+
+    def product(self, A: Array, B: Array) -> Array:
+        """A^T B; for the single row of one sample NumPy does this seven times faster than A.T @ B."""
+        return self.xp.tensordot(A, B, axes=((0,), (0,)))
+
+    def update(self, grads: Mapping[str, Array]) -> None:
+        lr = 0.1 if "hard-coded-rate" in self.bugs else self.lr
+        prefix = "own." if "shadowed-parameters" in self.bugs else ""
+        for name, grad in grads.items():
+            self.change(prefix + name[1:], -lr * grad)
+
+
+def initial(seed: int, n_in: int) -> dict[str, Array]:
+    """Two sets of weights U(-0.001, 0.001) and biases 0: the module's, and the class's own."""
+    arrays = {}
+    for i, prefix in enumerate(("", "own.")):
+        for j, (rows, columns) in enumerate([(n_in, HIDDEN), (HIDDEN, CLASSES)]):
+            draw = random.uniform(seed, random.WEIGHTS + 2 * i + j, rows * columns)
+            W = LIMIT * (2.0 * draw - 1.0).reshape(rows, columns)
+            arrays[f"{prefix}W{j + 1}"] = W.astype(np.float32)
+            arrays[f"{prefix}b{j + 1}"] = np.zeros((1, columns), np.float32)
+    return arrays
+
+
+def make(place: Backend, bugs: frozenset[str], seed: int, rows: int | None = None) -> Bench:
+    """The network at its start, and the training images."""
+    train, _ = datasets.mnist()
+    arrays = {k: place.asarray(a) for k, a in initial(seed, train.X.shape[1]).items()}
+    X = place.asarray(train.X[:rows].astype(np.float32) / 255)
+    Y = (train.y[:rows, None] == np.arange(CLASSES)).astype(np.float32)
+    network = ShadowedWeights(place.xp, arrays, bugs, first=X[:1, :])
+    return Bench(network, X, place.asarray(Y))
+
+
+def broken(place: Backend, bugs: frozenset[str], epochs: int, seed: int) -> Rows:
+    """The hand-written network, one sample a step; as posted, the test follows every epoch."""
+    network, X, Y = make(place, bugs, seed)
+    test = datasets.mnist()[1]
+    unseen = Dataset(test.X.astype(np.float32) / 255, test.y)
+    descent = Descent(place, network, X, Y, 1)
+    losses = []
+    for epoch in range(1, epochs + 1):
+        loss, accuracy = descent.run(X.shape[0])
+        final = tested(place, network.predict, unseen)
+        losses.append(loss)
+        last = {"loss": loss, "accuracy": accuracy}
+        yield {"epoch": epoch, **last, "test_accuracy": final["test_accuracy"]}
+    return {**last, "loss_range": max(losses) - min(losses), **final}
+
+
+def fixed(place: Backend, epochs: int, seed: int) -> Rows:
+    """The engine's network, with the same start and rate, one sample a step."""
+    train, test = datasets.mnist()
+    network = mlp(train.X.shape[1], HIDDEN, CLASSES, activation="sigmoid", init=f"uniform:{LIMIT}")
+    theta, last = yield from fitted(
+        place, network, train, epochs=epochs, seed=seed, batch_size=1, optimizer=SGD(0.1)
+    )
+    return {**last, "test_accuracy": evaluate(network, theta, test).accuracy}
+RECIPE=None
