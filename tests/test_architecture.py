@@ -125,10 +125,13 @@ def exported(tree):
 
 
 def defined(tree):
-    """The names a module has at its top level."""
+    """The names a module has at its top level; where it has __getattr__, those it gives, too."""
+    late = any(isinstance(n, ast.FunctionDef) and n.name == "__getattr__" for n in tree.body)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name
+        elif late and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from defined(ast.Module(node.body, []))
         elif isinstance(node, ast.Import | ast.ImportFrom):
             yield from (alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -144,6 +147,12 @@ def test_all_is_sorted_and_true(path):
     as_ruff_sorts = sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
     assert list(names) == as_ruff_sorts
     assert set(names) <= set(defined(TREES[path]))
+
+
+def test_what_is_loaded_late_is_there():
+    assert all(callable(getattr(xpnet, name)) for name in xpnet.TOOLS)
+    with pytest.raises(AttributeError, match="no attribute 'explane'"):
+        _ = xpnet.explane
 
 
 FORBIDDEN = (

@@ -157,7 +157,9 @@ def test_bare_columns_are_losses(doctor, log):
 
 
 def test_empty_cells_are_not_nan(doctor):
-    assert verdicts_of(doctor("loss,val_loss\n2.3,\n1.9,2.0\n,\n1.2,-\n", "--json")) == {}
+    for mark in ",\t;":
+        log = "loss,val_loss\n2.3,\n1.9,2.0\n,\n1.2,-\n".replace(",", mark)
+        assert verdicts_of(doctor(log, "--json")) == {}
 
 
 def test_standard_input(invoke, monkeypatch):

@@ -3,6 +3,9 @@
 Read the source in the order ops, layers, network, train.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .activations import ACTIVATIONS, Activation
 from .checkpoint import Model, load, save
 from .data import Dataset
@@ -32,12 +35,28 @@ from .state import Report
 from .train import fit
 from .version import __version__
 
+if TYPE_CHECKING:
+    from .mistakes.audit import Audit, audit
+    from .mistakes.explain import explain
+    from .mistakes.explanation import Explanation
+    from .symptoms.doctor import doctor
+
+TOOLS = {
+    "Audit": "mistakes",
+    "Explanation": "mistakes",
+    "audit": "mistakes",
+    "doctor": "symptoms",
+    "explain": "mistakes",
+}
+"""Where the tools for a network that does not learn live: loaded when they are first used."""
+
 __all__ = [
     "ACTIVATIONS",
     "SGD",
     "Activation",
     "Adam",
     "AdamW",
+    "Audit",
     "BackendError",
     "BinaryCrossEntropy",
     "CheckpointError",
@@ -48,6 +67,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Evaluation",
+    "Explanation",
     "Exponential",
     "Huber",
     "Hyperparameters",
@@ -67,7 +87,10 @@ __all__ = [
     "UsageError",
     "XpnetError",
     "__version__",
+    "audit",
+    "doctor",
     "evaluate",
+    "explain",
     "fit",
     "gradients",
     "load",
@@ -76,3 +99,9 @@ __all__ = [
     "predict",
     "save",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in TOOLS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{TOOLS[name]}", __name__), name)

@@ -63,7 +63,7 @@ def table_rows(path: Path, numbers: list[int], lines: list[str]) -> dict[str, li
         lines = ["\t".join(re.sub(r"\s+%", "%", line).split()) for line in lines]
         delimiter = sniff(lines[0])
     cells = [
-        split_line(path, delimiter, number, line.rstrip(delimiter if delimiter != "," else None))
+        split_line(path, delimiter, number, line)
         for number, line in zip(numbers, lines, strict=True)
     ]
     names = [name.strip() for name in cells[0]]

@@ -9,6 +9,9 @@ from .columns import PARTS, canonical
 
 __all__ = ["is_prose", "prose_rows"]
 
+LONGEST = 1000
+"""How much of a line is read: none that people read is as long."""
+
 NUMBER = r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|inf"
 PAIR = re.compile(
     r"(?P<name>[A-Za-z][A-Za-z_ ()/]{0,40}?)(?: *[:=] *| +)"
@@ -18,7 +21,7 @@ PAIR = re.compile(
 
 def is_prose(line: str) -> bool:
     """Whether a line has a known name with a number behind it."""
-    return any(canonical(pair["name"]) for pair in PAIR.finditer(line))
+    return any(canonical(pair["name"]) for pair in PAIR.finditer(line[:LONGEST]))
 
 
 def prose_rows(lines: Iterable[str]) -> list[dict[str, str]]:
@@ -32,7 +35,7 @@ def prose_rows(lines: Iterable[str]) -> list[dict[str, str]]:
     for line in lines:
         row: dict[str, str] = {}
         part = ""
-        for pair in PAIR.finditer(line):
+        for pair in PAIR.finditer(line[:LONGEST]):
             known = canonical(pair["name"])
             if known is None:
                 continue
