@@ -84,9 +84,6 @@ def test_every_room_has_a_floor():
 def test_modules_import_only_from_lower_floors(path):
     tree = TREES[path]
     hidden = in_type_checking(tree)
-    for node in list(ast.walk(tree)):
-        if id(node) in hidden and hasattr(node, "body"):
-            node.body = []
     seen = ast.Module(
         [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and id(n) not in hidden], []
     )

@@ -202,7 +202,7 @@ def page(entry: Recipe) -> list[str]:
     lines += ["", "What the thread made of it", *item(entry.answer)]
     lines += ["", "What is truly wrong"]
     for bug in entry.bugs:
-        apart = "" if bug.posted else "; not part of --broken"
+        apart = "" if bug.in_broken else "; not part of --broken"
         lines += [f"  {bug.name} (noticed: {bug.noticed}{apart})"]
         lines += item(f"wrong: {bug.wrong}", " " * 11, "    ")
         lines += item(f"right: {bug.right}", " " * 11, "    ")

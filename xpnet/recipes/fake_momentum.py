@@ -167,4 +167,119 @@ def fixed(place: Backend, epochs: int, seed: int) -> Rows:
         optimizer=Momentum(0.1, mu=0.9),
     )
     return {**last, "test_accuracy": evaluate(network, theta, test).accuracy}
-RECIPE=None
+
+
+RECIPE = Recipe(
+    name="fake-momentum",
+    question="Why does my network with momentum learn so slowly?",
+    facts={
+        "network": "784-1-10, sigmoid, identity (also tried with 500 hidden units)",
+        "data": "MNIST, 60,000 images to train; the 10,000 others dealt into 5,000 to validate and "
+        "5,000 to test; x/255",
+        "initialisation": "weights and biases N(-0.1, 0.02^2)",
+        "loss": "softmax cross-entropy, at first summed, later the mean",
+        "update": "full batch, summed gradient, lr 1e-5, mu 0.9, 50 and 200 epochs",
+        "fixed": "xpnet's 784-500-10, sigmoid, Glorot initialisation, mini-batches of 64, "
+        "lr 0.1, mu 0.9, 5 epochs",
+    },
+    posted=(
+        "50 epochs: summed loss 798,288 -> 797,869, validation accuracy 12.1 -> 21.26 %",
+        "200 epochs: mean loss 2.3033 -> 2.2917, validation accuracy 10.96 -> 21.06 %",
+    ),
+    answer="Nobody answered.",
+    bugs=(
+        Bug(
+            name="fake-momentum",
+            wrong="W = W - lr dW; W = -lr dW + mu W, which is W = 0.9 W - 1.9 lr dW",
+            right="V = mu V - lr dW; W = W + V",
+            effect="No velocity, but 10 % weight decay a step. Mend it alone and it gets worse: "
+            "11.2 % for 90 epochs, because the decay was what brought the unit out of "
+            "saturation.",
+            noticed="nobody",
+            changes=("update",),
+        ),
+        Bug(
+            name="logit-derivative",
+            wrong="dz2 = z2 - y",
+            right="dz2 = softmax(z2) - y",
+            effect="That is the gradient of 1/2 sum (z2 - y)^2. The reported cross-entropy can "
+            "then never fall below ln(e + 9) - 1 = 1.461.",
+            noticed="nobody",
+            changes=("dW1", "db1", "dW2", "db2"),
+        ),
+        Bug(
+            name="negative-init",
+            wrong="W ~ N(-0.1, 0.02^2), b ~ N(-0.1, 0.02^2)",
+            right="W ~ N(0, 2/(n_in + n_out)), b = 0 (Glorot and Bengio 2010)",
+            effect="The pixels of an image sum to 102 on average, so z1 starts near -10, where the "
+            "slope of the sigmoid is below 1e-3.",
+            noticed="nobody",
+            changes=("W1", "b1", "W2", "b2"),
+        ),
+        Bug(
+            name="summed-gradient",
+            wrong="dW = sum over the batch, with lr 1e-5",
+            right="dW = (1/m) sum over the batch, with lr 0.1",
+            effect="lr m / (1 - mu) = 6: a rate that follows the size of the training set, and too "
+            "high once the momentum is true.",
+            noticed="nobody",
+            changes=("dW1", "db1", "dW2", "db2", "lr"),
+        ),
+        Bug(
+            name="one-hidden-unit",
+            wrong="784-1-10",
+            right="784-500-10",
+            effect="One number must tell ten classes apart: 23-26 % at best.",
+            noticed="nobody",
+            changes=("W1", "b1", "W2"),
+        ),
+        Bug(
+            name="aliased-best",
+            wrong="best = self",
+            right="best = a copy of the weights",
+            effect="The best network is a second name of the running one, so it is the last.",
+            noticed="nobody",
+            changes=("best",),
+        ),
+        Bug(
+            name="unused-test-set",
+            wrong="(the test half is made and never used)",
+            right="the accuracy of the best network on the test half",
+            effect="The posted accuracy is that of the validation set that chose the network.",
+            noticed="nobody",
+            changes=("outcome",),
+        ),
+        Bug(
+            name="stale-loss",
+            wrong="training loss before the update, validation loss after it",
+            right="both after the update",
+            effect="The two columns of a line belong to different networks.",
+            noticed="nobody",
+            changes=("rows",),
+        ),
+        Bug(
+            name="batch-softmax",
+            wrong="p = exp(z) / sum of exp(z) over all samples",
+            right="p = exp(z) / sum of exp(z) over each sample's outputs",
+            effect="In the first log only; not in the posted code. The mean loss then starts at "
+            "ln(10 m) = 13.3 in place of ln 10 = 2.3.",
+            noticed="nobody",
+            changes=("loss", "dW1", "db1", "dW2", "db2"),
+            in_broken=False,
+        ),
+    ),
+    forensics=(
+        "798,288 = m ln(10 m) within 1e-5, for m = 60,000: in the first log the softmax was taken "
+        "over the whole batch.",
+        "A norm of the weights that shrinks by the same factor each step is decay, not momentum.",
+    ),
+    bands={
+        "broken": (Band("loss", 2.290, 2.293), Band("val_accuracy", 0.19, 0.22)),
+        "fixed": (Band("test_accuracy", 0.955, 1.0),),
+    },
+    epochs={"broken": 200, "fixed": 5},
+    dtype={"broken": "float32", "fixed": "float32"},
+    make=make,
+    broken=broken,
+    fixed=fixed,
+)

@@ -28,7 +28,7 @@ class Bug:
     ``wrong`` is the formula as it was posted and ``right`` the correct one, ``effect`` what it
     does, ``noticed`` whether the thread saw it: "yes", "vaguely" or "nobody". ``changes`` lists
     all that differs from correct code: gradients by name, or "update", "predict", "loss" ...
-    A bug that is not ``posted`` as code is no part of ``broken``.
+    One that is not ``in_broken`` cannot have given the posted figures, or only some of them.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Bug:
     effect: str
     noticed: Literal["yes", "vaguely", "nobody"]
     changes: tuple[str, ...]
-    posted: bool = True
+    in_broken: bool = True
 
 
 class Band(NamedTuple):
@@ -98,7 +98,7 @@ class Recipe:
     def chosen(
         self, only: Collection[str] | None = None, without: Collection[str] | None = None
     ) -> frozenset[str]:
-        """The names of the bugs ``only``, or of all that were posted ``without`` some.
+        """The names of the bugs ``only``, or of all in ``broken`` ``without`` some.
 
         An unknown name raises UsageError.
         """
@@ -109,7 +109,7 @@ class Recipe:
             raise UsageError("only and without exclude each other: choose one")
         if only is not None:
             return frozenset(only)
-        return frozenset(bug.name for bug in self.bugs if bug.posted) - frozenset(without or ())
+        return frozenset(bug.name for bug in self.bugs if bug.in_broken) - frozenset(without or ())
 
     def bench(
         self,

@@ -103,9 +103,9 @@ class ShadowedWeights(HandWritten):
 
 
 def initial(seed: int, n_in: int) -> dict[str, Array]:
-    """Two sets of weights U(-0.001, 0.001) and biases 0: the module's, and the class's own."""
+    """Two sets of weights U(-0.001, 0.001) and biases 0: the class's own, and the module's."""
     arrays = {}
-    for i, prefix in enumerate(("", "own.")):
+    for i, prefix in enumerate(("own.", "")):
         for j, (rows, columns) in enumerate([(n_in, HIDDEN), (HIDDEN, CLASSES)]):
             draw = random.uniform(seed, random.WEIGHTS + 2 * i + j, rows * columns)
             W = LIMIT * (2.0 * draw - 1.0).reshape(rows, columns)
@@ -148,4 +148,109 @@ def fixed(place: Backend, epochs: int, seed: int) -> Rows:
         place, network, train, epochs=epochs, seed=seed, batch_size=1, optimizer=SGD(0.1)
     )
     return {**last, "test_accuracy": evaluate(network, theta, test).accuracy}
-RECIPE=None
+
+
+RECIPE = Recipe(
+    name="shadowed-weights",
+    question="Why are my accuracies the same in every epoch?",
+    facts={
+        "network": "784-200-10, sigmoid, softmax",
+        "data": "MNIST, 60,000 images to train and 10,000 to test; x/255",
+        "initialisation": "weights U(-0.001, 0.001), biases 0",
+        "loss": "-sum of y ln p",
+        "update": "one sample a step, lr 0.1, whatever the constructor is told; 10 epochs, "
+        "2 of them here",
+        "fixed": "xpnet's 784-200-10, sigmoid, softmax cross-entropy, the same start, one sample "
+        "a step, lr 0.1, 1 epoch",
+    },
+    posted=("every epoch: training accuracy 10.22 %, cost 3.86, test accuracy 10.1 %",),
+    answer="Accepted: the counters are set to 0 in each epoch. That is wrong: they must be.",
+    bugs=(
+        Bug(
+            name="shadowed-parameters",
+            wrong="forward reads W1; backward updates NeuralNetwork.W1",
+            right="both use self.W1",
+            effect="Two sets of parameters under one name: outputs never change, whatever is "
+            "learned.",
+            noticed="nobody",
+            changes=("dW1", "db1", "update"),
+        ),
+        Bug(
+            name="stale-activations",
+            wrong="dW2 = H_0^T dz2, f'(z1_0), of the first sample of all",
+            right="dW2 = H^T dz2, f'(z1), of this sample",
+            effect="backward uses what a cell of the notebook computed once. With this and the "
+            "flipped sign, but one set of weights: one class, cost 9.1.",
+            noticed="nobody",
+            changes=("dW1", "db1", "dW2"),
+        ),
+        Bug(
+            name="flipped-sign",
+            wrong="dW1 = x^T ((y - p) W2^T * f'(z1)), db1 likewise",
+            right="dW1 = x^T ((p - y) W2^T * f'(z1)), db1 likewise",
+            effect="Gradient ascent in layer 1; the right dz1 is computed and thrown away. On its "
+            "own: 9.75 %, cost 18.1.",
+            noticed="nobody",
+            changes=("dW1", "db1"),
+        ),
+        Bug(
+            name="slope-after-product",
+            wrong="dW1 = (x^T dH) * f'(z1)",
+            right="dW1 = x^T (dH * f'(z1))",
+            effect="Right for one sample, an error for several.",
+            noticed="nobody",
+            changes=("dW1",),
+        ),
+        Bug(
+            name="unsummed-biases",
+            wrong="db2 = p - y, db1 = dz1",
+            right="db2 = sum over the rows of p - y, db1 likewise",
+            effect="Right for one sample, the wrong shape for several.",
+            noticed="nobody",
+            changes=("db1", "db2"),
+        ),
+        Bug(
+            name="softmax-over-batch",
+            wrong="p = exp(z - max of all z) / sum of all",
+            right="p = exp(z - max of the row) / sum of the row",
+            effect="Right for one sample; for several the probabilities of all sum to 1.",
+            noticed="nobody",
+            changes=("forward", "predict", "loss", "dW1", "db1", "dW2", "db2"),
+        ),
+        Bug(
+            name="log-of-zero",
+            wrong="-sum of y ln p",
+            right="the same with p kept above 0",
+            effect="A p that underflows to 0 makes the cost infinite, or NaN.",
+            noticed="nobody",
+            changes=("loss",),
+        ),
+        Bug(
+            name="hard-coded-rate",
+            wrong="lr = 0.1 in backward",
+            right="lr = what the constructor was told, 0.01",
+            effect="The constructor's lr is a local variable that nobody reads, like its weights.",
+            noticed="nobody",
+            changes=("update",),
+        ),
+    ),
+    forensics=(
+        "10.22 % and 10.1 % are the shares of the class 3 among 60,000 and 10,000 images: the "
+        "answer is always 3.",
+        "The cost 3.86 is not ln 10 = 2.303: the variables that forward read had been trained "
+        "earlier in the notebook.",
+    ),
+    bands={
+        "broken": (
+            Band("loss", 2.301, 2.304),
+            Band("loss_range", 0.0, 1e-6),
+            Band("classes_named", 1, 1),
+        ),
+        "fixed": (Band("test_accuracy", 0.94, 1.0),),
+    },
+    epochs={"broken": 2, "fixed": 1},
+    dtype={"broken": "float32", "fixed": "float32"},
+    make=make,
+    broken=broken,
+    fixed=fixed,
+)

@@ -118,4 +118,93 @@ def fixed(place: Backend, epochs: int, seed: int) -> Rows:
     return {**last, **tested(place, engine.predict, unseen)}
 
 
-RECIPE=None
+RECIPE = Recipe(
+    name="transposed-gradient",
+    question="Why is my network on MNIST no better after 40 epochs than after 1?",
+    facts={
+        "network": "784-10-10, ReLU, softmax",
+        "data": "MNIST, 60,000 images to train and 10,000 to test; x/255",
+        "initialisation": "weights and biases N(0, 1)",
+        "loss": "none is computed: only out - y",
+        "update": "full batch, mean gradient, lr 0.1, 40 epochs; in float64, as posted",
+        "fixed": "xpnet's 784-10-10, ReLU, softmax cross-entropy, He initialisation, full batch, "
+        "lr 0.25, 200 epochs",
+    },
+    posted=(
+        "accuracy 12 -> 14 -> 12 % over 40 epochs, test 11.5 %",
+        "repaired: lr 0.5, 300 epochs: 60 %; with He, lr 0.25, 200 epochs: 91 %",
+    ),
+    answer="The answer's code is right, its story half right: it blames the shapes of the bias "
+    "gradients. Its 93 % in 15-20 epochs at lr 0.01 is true for mini-batches of 32, not for this "
+    "full-batch loop (13 %).",
+    bugs=(
+        Bug(
+            name="transposed-gradient",
+            wrong="dW2 = dz2^T H",
+            right="dW2 = H^T dz2",
+            effect="The killer. With 10 hidden units W2 is 10 x 10, so the transpose raises no "
+            "error; its cosine with the true gradient is near 0. Mending this alone doubles the "
+            "accuracy.",
+            noticed="vaguely",
+            changes=("dW2",),
+        ),
+        Bug(
+            name="sum-over-outputs",
+            wrong="db2 = sum over axis 1 of dz2, shape (60000,)",
+            right="db2 = sum over axis 0 of dz2, shape (10,)",
+            effect="As posted, and the code stops at the first update: b2 has 10 entries. So the "
+            "posted figures came from other code; scalar-db2 gives them.",
+            noticed="nobody",
+            changes=("db2",),
+            in_broken=False,
+        ),
+        Bug(
+            name="scalar-db2",
+            wrong="db2 = sum of all of dz2",
+            right="db2 = sum over axis 0 of dz2",
+            effect="It is always 0, because the rows of the softmax and of the targets both sum "
+            "to 1: b2 never learns.",
+            noticed="nobody",
+            changes=("db2",),
+        ),
+        Bug(
+            name="scalar-db1",
+            wrong="db1 = sum of all of dz1",
+            right="db1 = sum over axis 0 of dz1",
+            effect="One number for all hidden units.",
+            noticed="yes",
+            changes=("db1",),
+        ),
+        Bug(
+            name="batch-maximum",
+            wrong="e = exp(z - max of all z)",
+            right="e = exp(z - max of each row of z)",
+            effect="The same softmax, until every exp of a row underflows: then 0/0. In float64 "
+            "it does not come to that here.",
+            noticed="nobody",
+            changes=("forward",),
+        ),
+        Bug(
+            name="unit-init",
+            wrong="W ~ N(0, 1), b ~ N(0, 1)",
+            right="W ~ N(0, 2/n_in), b = 0 (He et al. 2015)",
+            effect="Logits of some tens: the softmax starts out sure, and wrong.",
+            noticed="yes",
+            changes=("W1", "b1", "W2", "b2"),
+        ),
+    ),
+    forensics=(
+        "The shapes tell: db2 of shape (60000,) cannot be subtracted from b2, so the code as "
+        "posted never ran.",
+        "A check on layers that are not square sees the transpose at once.",
+    ),
+    bands={
+        "broken": (Band("accuracy", 0.08, 0.18), Band("test_accuracy", 0.08, 0.18)),
+        "fixed": (Band("test_accuracy", 0.895, 1.0),),
+    },
+    epochs={"broken": 40, "fixed": 200},
+    dtype={"broken": "float64", "fixed": "float32"},
+    make=make,
+    broken=broken,
+    fixed=fixed,
+)
