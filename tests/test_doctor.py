@@ -186,7 +186,8 @@ PLANTED = {
         (REGRESSION, {"vitals": [body(spread=0.01, residual=0.001, predicted=None)]}, "likely"),
     ],
     "overfitting": [
-        ({"accuracy": [0.6, 0.9, 0.99], "val_accuracy": [0.6, 0.7, 0.68]}, {}, "likely"),
+        ({"accuracy": [0.6, 0.9, 0.99], "val_accuracy": [0.6012, 0.7034, 0.6843]}, {}, "likely"),
+        ({"accuracy": [0.6, 0.9, 0.99], "val_accuracy": [19 / 30, 0.7, 0.8]}, {}, "hint"),
         (losses(1.0, 0.3, 0.05, 0.01, val_loss=[1.0, 0.5, 0.8, 1.2]), {}, "likely"),
         ({**losses(0.5, 0.1, 0.01, val_loss=[0.3, 0.07, 0.14]),
           "accuracy": [0.9, 0.97, 0.99], "val_accuracy": [0.95, 0.98, 0.98]}, {}, "hint"),

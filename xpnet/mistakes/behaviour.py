@@ -10,7 +10,7 @@ import numpy as np
 from ..types import Array
 from .drive import Course, Params, read_parameters
 from .problem import Problem
-from .trace import trace
+from .trace import softmax, trace
 
 __all__ = ["Remark", "outputs_remarks", "parameter_remarks", "usable_biases"]
 
@@ -112,13 +112,18 @@ def outputs_remarks(
     remarks = []
     t = trace(problem)
     if first[0].size == t.out.size and not any(same(first[0], o) for o in (t.out, t.logits)):
+        over_all = t.output == "softmax" and same(first[0], softmax(t.logits, None))
         remarks.append(
             Remark(
-                "forward-is-another-network",
-                f"Your outputs differ from those of the declared network by "
+                "softmax-over-batch" if over_all else "forward-is-another-network",
+                "Your outputs are a softmax over the whole batch: right for one sample only."
+                if over_all
+                else "Your outputs differ from those of the declared network by "
                 f"{distance(first[0], t.out):.2g} of their size.",
-                "Declare the activations and the output as they are, or correct forward; until "
-                "then the verdicts on gradients are about another network.",
+                "Sum over axis 1, sample by sample."
+                if over_all
+                else "Declare the activations and the output as they are, or correct forward; "
+                "until then the verdicts on gradients are about another network.",
             )
         )
     moved = any(np.any(course.params[0][n] != course.params[-1][n]) for n in course.params[0])

@@ -65,6 +65,8 @@ def explanation_of(search: Search, story: Story) -> Explanation:
     shown: dict[object, int] = {}
     findings = {}
     for block in search.blocks:
+        if block.name not in story.best:
+            continue
         best = story.best[block.name]
         if best is None:
             findings[block.name] = unexplained(search, story, block)
@@ -73,7 +75,13 @@ def explanation_of(search: Search, story: Story) -> Explanation:
         for thing in (*best.match.made, best.factors):
             shown.setdefault(thing, block.layer)
     factor = story.scale / (2.0 if search.problem.loss == "mse" else 1.0)
-    return Explanation(findings, factor, reading(search, factor), warnings(search))
+    lost = [
+        f"The right {block.name} is smaller than the rounding of the parameters: it shows nothing; "
+        "use float64, or a larger learning rate."
+        for block in search.blocks
+        if block.name not in story.best
+    ]
+    return Explanation(findings, factor, reading(search, factor), (*warnings(search), *lost))
 
 
 def finding(

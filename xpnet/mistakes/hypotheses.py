@@ -126,6 +126,11 @@ class Hypotheses:
 
     # ---- what the numbers are compared with ----------------------------------------------
 
+    def lost(self, block: Block, scale: float) -> bool:
+        """Whether the right gradient is so small that it disappears in what may be off."""
+        size = scale * float(np.linalg.norm(self.truth[block.name]))
+        return size <= 10 * self.blur.get(block.name, 0.0)
+
     def deltas(self, l: int, n: int) -> Iterable[Delta]:
         """dZ_l with exactly ``n`` mistakes; those with two are made anew each time."""
         if n >= DEEPEST:

@@ -1,18 +1,20 @@
 """Five networks that people wrote from scratch and that did not learn, broken and fixed."""
 
-from .broken_chain_rule import RECIPE as broken_chain_rule
-from .fake_momentum import RECIPE as fake_momentum
+from . import (
+    broken_chain_rule,
+    fake_momentum,
+    shadowed_weights,
+    summed_gradient,
+    transposed_gradient,
+)
 from .handwritten import Declared, HandWritten
 from .recipe import Band, Bench, Bug, Recipe, Run
-from .shadowed_weights import RECIPE as shadowed_weights
-from .summed_gradient import RECIPE as summed_gradient
-from .transposed_gradient import RECIPE as transposed_gradient
 
 __all__ = ["RECIPES", "Band", "Bench", "Bug", "Declared", "HandWritten", "Recipe", "Run"]
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
+    module.RECIPE.name: module.RECIPE
+    for module in (
         shadowed_weights,
         transposed_gradient,
         summed_gradient,

@@ -18,7 +18,7 @@ __all__ = ["Engine", "fitted"]
 
 
 class Engine:
-    """A network of the engine at its start, as a ``Learner``: plain gradient descent at rate ``lr``.
+    """A network of the engine as a ``Learner``: plain gradient descent at the rate ``lr``.
 
     It spares a full batch the shuffling and copying that ``fit`` does for small ones.
     """
@@ -62,7 +62,8 @@ def fitted(
     """Train with ``fit`` at a constant rate; yields rows, returns theta and the last figures."""
     how = {**hyperparameters, "epochs": epochs, "schedule": Constant()}
     wanted = set(marks(epochs))
-    for report, theta in fit(network, train, validation, backend=place, **how):
+    theta, figures = None, {}
+    for report, theta in fit(network, train, validation, backend=place, **how):  # noqa: B007
         figures = {"loss": report.train_loss, "accuracy": report.train_accuracy}
         if report.val_loss is not None:
             figures |= {"val_loss": report.val_loss, "val_accuracy": report.val_accuracy}

@@ -95,7 +95,7 @@ class FakeMomentum(HandWritten):
 def initial(bugs: frozenset[str], seed: int, n_in: int) -> dict[str, Array]:
     """Glorot's N(0, 2/(n_in + n_out)) and biases 0, or everything N(-0.1, 0.02^2) as posted."""
     n_hidden = FEW if "one-hidden-unit" in bugs else MANY
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for i, (rows, columns) in enumerate([(n_in, n_hidden), (n_hidden, CLASSES)]):
         draw = random.normal(seed, random.WEIGHTS + i, (rows + 1) * columns)
         W, b = draw[columns:].reshape(rows, columns), draw[:columns]

@@ -79,20 +79,16 @@ class ShadowedWeights(HandWritten):
         dz2 = out - y
         dH = (-dz2 if "flipped-sign" in bugs else dz2) @ W2.T
         dz1 = dH * slope
-        if "slope-after-product" in bugs:
-            dW1 = self.product(x, dH) * slope
-        else:
-            dW1 = self.product(x, dz1)
-        unsummed = "unsummed-biases" in bugs
+        after, unsummed = "slope-after-product" in bugs, "unsummed-biases" in bugs
         return {
-            "dW1": dW1,
+            "dW1": self.product(x, dH) * slope if after else self.product(x, dz1),
             "db1": dz1 if unsummed else xp.sum(dz1, axis=0),
-            "dW2": self.product(H, dz2),
+            "dW2": H.T @ dz2,
             "db2": dz2 if unsummed else xp.sum(dz2, axis=0),
         }
 
     def product(self, A: Array, B: Array) -> Array:
-        """A^T B; for the single row of one sample NumPy does this seven times faster than A.T @ B."""
+        """A^T B; where both have one row, NumPy is several times faster so than with A.T @ B."""
         return self.xp.tensordot(A, B, axes=((0,), (0,)))
 
     def update(self, grads: Mapping[str, Array]) -> None:

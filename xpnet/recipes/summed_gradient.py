@@ -182,8 +182,8 @@ RECIPE = Recipe(
             name="lost-factor-two",
             wrong="delta = (out - y) f'(z)",
             right="delta = 2 (out - y) f'(z), for the cost sum of (out - y)^2 / m",
-            effect="With the sum, the gradient is m/2 times the right one; it was checked at m = 2, "
-            "where that is 1: the gradient check matched by coincidence.",
+            effect="With the sum, the gradient is m/2 times the right one; it was checked at "
+            "m = 2, where that is 1: the gradient check matched by coincidence.",
             noticed="vaguely",
             changes=("dW1", "db1", "dW2", "db2"),
         ),

@@ -71,7 +71,7 @@ class TransposedGradient(HandWritten):
 
 def initial(bugs: frozenset[str], seed: int, n_in: int) -> dict[str, Array]:
     """Weights N(0, 2/n_in) and biases 0, or everything N(0, 1) as posted."""
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for i, (rows, columns) in enumerate([(n_in, HIDDEN), (HIDDEN, CLASSES)]):
         draw = random.normal(seed, random.WEIGHTS + i, (rows + 1) * columns)
         W, b = draw[columns:].reshape(rows, columns), draw[:columns]
