@@ -160,7 +160,7 @@ def follow(started: Run, as_json: bool) -> None:
         )
         return
     every = max(1, started.epochs // MOST_LINES)
-    due = 1
+    due = 0
     for row in started:
         if row["epoch"] >= due or row["epoch"] == started.epochs:
             click.echo(describe(row))

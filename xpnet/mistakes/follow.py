@@ -77,7 +77,7 @@ class Following:
         before = self.course.params[t]
         written, _ = usable_biases(self.course.written[t])
         rows = sorted({*range(min(POOL, len(self.x))), len(self.x) - 1})
-        blur = {f"d{n}": self.course.eps * float(np.linalg.norm(a)) for n, a in written.items()}
+        rounding = {n: self.course.eps * float(np.linalg.norm(a)) for n, a in written.items()}
         return Search(
             problem_of(before, *self.course.batches[t], self.declared),
             {f"d{name}": -self.changes[t][name] / rate for name in written},
@@ -89,10 +89,7 @@ class Following:
                 if name[0] == "W" and not np.array_equal(w, before[name])
             },
             problem_of(before, self.x[rows], self.y[rows], self.declared),
-            {
-                f"d{n}": self.course.eps * float(np.linalg.norm(a)) / rate
-                for n, a in written.items()
-            },
+            {f"d{name}": size / rate for name, size in rounding.items()},
         )
 
     def decay(self, mu: float, rate: float) -> tuple[Rule, Explanation]:

@@ -94,7 +94,6 @@ class Telling:
 
     def __init__(self, search: Search, scale: float) -> None:
         self.search, self.scale = search, scale
-        self.blocks = [b for b in search.blocks if not search.lost(b, scale)]
         self.shown: set[object] = set()
         self.known: list[Delta] = []
 
@@ -102,7 +101,7 @@ class Telling:
         """The cheapest explanation of all gradients; within a layer the clearest comes first."""
         found: dict[str, list[Named]] = {}
         for l in range(self.search.t.L, 0, -1):
-            waiting = [block for block in self.blocks if block.layer == l]
+            waiting = [block for block in self.search.blocks if block.layer == l]
             while waiting:
                 choices = {block.name: self.explained(block) for block in waiting}
                 waiting.sort(key=lambda b: choices[b.name][0].cost if choices[b.name] else 99.0)
@@ -110,10 +109,14 @@ class Telling:
                 found[first.name] = choices[first.name]
                 if found[first.name]:
                     self.remember(found[first.name][0])
-        names = [block.name for block in self.blocks]
+        names = [b.name for b in self.search.blocks if not self.lost(b, found[b.name])]
         best = {name: found[name][0] if found[name] else None for name in names}
         cost = sum(one.cost if one else UNEXPLAINED for one in best.values())
         return Story(self.scale, best, {name: found[name][1:] for name in names}, cost)
+
+    def lost(self, block: Block, found: list[Named]) -> bool:
+        """Whether nothing can be seen of a gradient that is too small to be."""
+        return self.search.lost(block, self.scale) and (not found or found[0].match.c == 0)
 
     def remember(self, named: Named) -> None:
         """Note the mistakes of an accepted explanation, and its delta if that is a wrong one."""

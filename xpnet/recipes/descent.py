@@ -61,13 +61,23 @@ class Progress(NamedTuple):
 
 
 class Descent:
-    """Steps of ``network`` over batches of X (n, n_in), Y (n, k), in order."""
+    """Steps of ``network`` over batches of X (n, n_in), Y (n, k), in order.
+
+    ``learn`` is what a step does, if it is not the network's own.
+    """
 
     def __init__(
-        self, place: Backend, network: Learner, X: Array, Y: Array, batch_size: int
+        self,
+        place: Backend,
+        network: Learner,
+        X: Array,
+        Y: Array,
+        batch_size: int,
+        learn: Callable[[Array, Array], tuple[Array, Array]] | None = None,
     ) -> None:
         self.place, self.network, self.data = place, network, (X, Y)
         self.n, self.batch_size = X.shape[0], batch_size
+        self.learn = learn or network.learn
         self.step = place.compile(self.build)
 
     def build(self, ops: Ops) -> Callable[[Progress, tuple[Array, Array]], Progress]:
@@ -80,7 +90,7 @@ class Descent:
                 index = ops.rows(state.seen, m)
                 x, y = ops.take(x, index), ops.take(y, index)
             network.arrays = state.arrays
-            loss, out = network.learn(x, y)
+            loss, out = self.learn(x, y)
             return Progress(
                 network.arrays,
                 state.seen + m,
@@ -129,8 +139,7 @@ def full_batch_rows(place: Backend, network: Learner, X: Array, Y: Array, epochs
 def measured(place: Backend, network: HandWritten, X: Array, Y: Array) -> tuple[float, float]:
     """Loss and accuracy of a hand-written network as it is."""
     with np.errstate(all="ignore"):
-        out = network.predict(X)
-        loss = network.loss(out, Y)
+        loss, out = network.look(X, Y)
     right = place.to_numpy(count_right(place.xp, out, Y)).item()  # sync: the figures are wanted
     return place.to_numpy(loss).item(), right / X.shape[0]
 

@@ -86,6 +86,11 @@ class HandWritten(ABC):
     def backward(self, x: Array, y: Array, H: Array, out: Array) -> dict[str, Array]:
         """The gradients, given what ``activations`` returned."""
 
+    def look(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """The loss of a batch and its outputs; nothing is learnt."""
+        out = self.forward(x)
+        return self.loss(out, y), out
+
     def learn(self, x: Array, y: Array) -> tuple[Array, Array]:
         """``step``; and the outputs it started from, which save a second forward pass."""
         H, out = self.activations(x)

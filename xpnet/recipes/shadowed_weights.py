@@ -121,14 +121,15 @@ def make(place: Backend, bugs: frozenset[str], seed: int, rows: int | None = Non
 
 
 def broken(place: Backend, bugs: frozenset[str], epochs: int, seed: int) -> Rows:
-    """The hand-written network, one sample a step; as posted, the test follows every epoch."""
+    """The hand-written network, one sample a step; row 0 is a look at it before it is trained."""
     network, X, Y = make(place, bugs, seed)
     test = datasets.mnist()[1]
     unseen = Dataset(test.X.astype(np.float32) / 255, test.y)
     descent = Descent(place, network, X, Y, 1)
+    only_look = Descent(place, network, X, Y, 1, network.look)
     losses = []
-    for epoch in range(1, epochs + 1):
-        loss, accuracy = descent.run(X.shape[0])
+    for epoch in range(epochs + 1):
+        loss, accuracy = (descent if epoch else only_look).run(X.shape[0])
         final = tested(place, network.predict, unseen)
         losses.append(loss)
         last = {"loss": loss, "accuracy": accuracy}
@@ -155,7 +156,7 @@ RECIPE = Recipe(
         "initialisation": "weights U(-0.001, 0.001), biases 0",
         "loss": "-sum of y ln p",
         "update": "one sample a step, lr 0.1, whatever the constructor is told; 10 epochs, "
-        "2 of them here",
+        "1 of them here",
         "fixed": "xpnet's 784-200-10, sigmoid, softmax cross-entropy, the same start, one sample "
         "a step, lr 0.1, 1 epoch",
     },
@@ -244,7 +245,7 @@ RECIPE = Recipe(
         ),
         "fixed": (Band("test_accuracy", 0.94, 1.0),),
     },
-    epochs={"broken": 2, "fixed": 1},
+    epochs={"broken": 1, "fixed": 1},
     dtype={"broken": "float32", "fixed": "float32"},
     make=make,
     broken=broken,
