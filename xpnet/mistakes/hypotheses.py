@@ -261,8 +261,8 @@ class Hypotheses:
             return None
         n, eta = len(columns), None
         if n == 2:
-            eta = -float(found.c[1] / found.c[0])
-            if not eta > 0:
+            eta = -float(found.c[1] / found.c[0]) if found.c[0] else 0.0
+            if eta <= 0:
                 return None
         others = zip(extras, found.c[n:], found.error[n:], strict=True)
         return Match(
