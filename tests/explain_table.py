@@ -88,7 +88,7 @@ def untouched(case, name, gradient):
 
 def distance(case, name, gradient):
     """||g - right|| / ||right||; infinite where the shapes differ."""
-    right, g = backprop(case)[name].ravel(), np.asarray(gradient).ravel()
+    right, g = (np.ravel(a).astype(float) for a in (backprop(case)[name], gradient))
     size = max(np.linalg.norm(right), 1e-300)
     return np.inf if g.size != right.size else np.linalg.norm(g - right) / size
 
@@ -156,13 +156,13 @@ def pairs(n, seed=0):
     The first count asks for both and nothing else, the second leaves room for a third.
     """
     exactly, both, failures = Count(), Count(), []
-    for seed in itertools.count(500_000 + seed):
+    for i in itertools.count(500_000 + seed):
         if both.total == n:
             return exactly, both, failures
-        case = draw(seed, m=(2, 64))
-        rng = np.random.default_rng(seed)
+        case = draw(i, m=(2, 64))
+        rng = np.random.default_rng(i)
         try:
-            two = [choose(case, MISTAKES[i]) for i in rng.choice(len(MISTAKES), 2, replace=False)]
+            two = [choose(case, MISTAKES[j]) for j in rng.choice(len(MISTAKES), 2, replace=False)]
             gradients = backprop(case, two)
         except NotApplicableError:
             continue

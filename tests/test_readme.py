@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from test_pytest_plugin import EXAMPLE
 
 import xpnet
 from xpnet.cli import EXIT_CODES, run
+from xpnet.mistakes import CATALOGUE
+from xpnet.recipes import RECIPES
 
 ROOT = pathlib.Path(xpnet.__file__).parent.parent
 README = ROOT / "README.md"
@@ -28,6 +31,46 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     accuracy = float(re.search(r"test accuracy ([\d.]+)", capsys.readouterr().out)[1])
     assert accuracy > 0.95
     assert np.array_equal(names["model"].theta, names["theta"])
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def test_the_way_to_the_named_bug_is_ten_lines_and_prints_what_it_says(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    part = text().split("## My network does not learn")[1].split("\n## ")[0]
+    [example, drive] = re.findall(r"```py\n(.*?)```", part, re.DOTALL)
+    assert len(example.splitlines()) <= 10
+    train, _ = xpnet.mnist()
+    rng = np.random.default_rng(0)
+    names = {
+        "np": np,
+        "softmax": softmax,
+        "x_train": train.X / 255,
+        "y_train": train.y,
+        "W1": rng.normal(size=(784, 10)),
+        "b1": rng.normal(size=10),
+        "W2": rng.normal(size=(10, 10)),
+        "b2": rng.normal(size=10),
+    }
+    exec(example, names)
+    [command] = re.findall(r"`xpnet (explain mine.npz [^`]*)`", part)
+    assert run(command.split()) == 1
+    assert capsys.readouterr().out.strip() in part
+    made = RECIPES["transposed-gradient"].bench(rows=20).network
+    net = types.SimpleNamespace(step=made.step, parameters=made.params)
+    exec(
+        drive, {"xpnet": xpnet, "net": net, "x": train.X[:20] / 255, "y": np.eye(10)[train.y[:20]]}
+    )
+    assert "dW2  transposed" in capsys.readouterr().out
+
+
+def test_the_number_of_mistakes_is_what_it_says():
+    assert f"knows {len(CATALOGUE)} mistakes" in text()
 
 
 def test_the_two_commands_stand_alone():
