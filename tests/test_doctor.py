@@ -70,6 +70,7 @@ PLANTED = {
     "flat-loss": [
         (losses(*[2.302585] * 5), {}, "certain"),
         (losses("2.303", "2.303", "2.303"), {}, "likely"),
+        (losses(*[2.30260495] * 2, accuracy=[0.0986] * 2), {}, "certain"),
         (losses(*[2.3, 2.3 + 1e-7, 2.3 - 1e-7], accuracy=[0.1] * 3), {}, "certain"),
     ],
     "not-finite": [
@@ -204,6 +205,8 @@ NEAR = {
     "flat-loss": [
         (losses(2.302585, 2.302585, 2.302595), {}),  # one digit moves
         (losses(2.302585, 2.302585), {}),  # two records are no course
+        (losses(2.302585, 2.302585, accuracy=[0.1, 0.2]), {}),
+        (losses("2.30", "2.30", accuracy=[0.1, 0.1]), {}),
         (losses(0.0, 0.0, 0.0), {}),  # there is nothing left to learn
         (losses(1e-4, 1e-4, 1e-4, accuracy=[1.0] * 3), {}),
     ],

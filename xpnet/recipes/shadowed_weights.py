@@ -220,7 +220,7 @@ RECIPE = Recipe(
             right="the same with p kept above 0",
             effect="A p that underflows to 0 makes the cost infinite, or NaN.",
             noticed="nobody",
-            changes=("loss",),
+            changes=("loss at p = 0",),
         ),
         Bug(
             name="hard-coded-rate",

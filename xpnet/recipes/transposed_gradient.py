@@ -182,7 +182,7 @@ RECIPE = Recipe(
             effect="The same softmax, until every exp of a row underflows: then 0/0. In float64 "
             "it does not come to that here.",
             noticed="nobody",
-            changes=("forward",),
+            changes=("underflow",),
         ),
         Bug(
             name="unit-init",

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .case import Case, is_cross_entropy, losses, number, percent, works
-from .columns import LOSSES
+from .columns import ACCURACIES, LOSSES
 from .shape import bare, is_flat, ups
 from .verdict import Check, Finding
 
@@ -17,25 +17,26 @@ __all__ = ["CHECKS", "diverging", "flat_loss", "learning_rate_too_high"]
 def flat_loss(case: Case) -> Finding | None:
     """The loss is the same in three records or more, to the last digit or to a millionth.
 
-    One of three digits may stand still by accident, unless accuracies stand still with it. A loss
-    of 0, or an accuracy of 1, has nowhere to go.
+    One of three digits may stand still by accident, unless accuracies stand still with it; where
+    they do, two records of six digits are enough. A loss of 0, or an accuracy of 1, has nowhere to
+    go.
     """
     loss = case.history.get("loss")
-    if loss is None or not is_flat(loss) or abs(loss.last) <= loss.half:
+    if loss is None or not is_flat(loss, 2) or abs(loss.last) <= loss.half:
         return None
-    accuracies = [case.history.get(name) for name in ("accuracy", "val_accuracy", "test_accuracy")]
-    recorded = [a for a in accuracies if a is not None and len(a.values) >= 3]
+    n, digits = len(loss.values), abs(loss.last) / loss.half if loss.half else math.inf
+    accuracies = [case.history.get(name) for name in ACCURACIES]
+    recorded = [a for a in accuracies if a is not None and len(a.values) == n]
+    if n < 3 and not (recorded and digits >= 1e5):
+        return None
     if any(a.last == 1.0 for a in recorded):
         return None
-    if any(not is_flat(a) for a in recorded):
-        return Finding("hint", f"the loss is {number(loss.last)} in all {len(loss.values)} records,"
-                       " and the accuracy is not")  # fmt: skip
-    digits = abs(loss.last) / loss.half if loss.half else math.inf
+    said = f"the loss is {number(loss.last)} in all {n} records"
+    if not all(is_flat(a, 2) for a in recorded):
+        return Finding("hint", f"{said}, and the accuracy is not") if n >= 3 else None
     level = "certain" if recorded or digits >= 1e5 else ("likely" if digits >= 1e3 else "hint")
     also = "".join(f", an accuracy {percent(a.last)}" for a in recorded[:1])
-    return Finding(
-        level, f"the loss is {number(loss.last)} in all {len(loss.values)} records{also}"
-    )
+    return Finding(level, said + also)
 
 
 def not_finite(case: Case) -> Finding | None:

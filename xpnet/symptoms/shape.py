@@ -30,9 +30,9 @@ def bare(values: NumpyArray) -> NumpyArray:
     return means
 
 
-def is_flat(series: Series | None) -> bool:
-    """Whether three records or more are equal, to the last digit printed or to FLAT."""
-    if series is None or len(series.values) < 3 or not np.isfinite(series.values).all():
+def is_flat(series: Series | None, least: int = 3) -> bool:
+    """Whether ``least`` records or more are equal, to the last digit printed or to FLAT."""
+    if series is None or len(series.values) < least or not np.isfinite(series.values).all():
         return False
     low, high = float(series.values.min()), float(series.values.max())
     return high - low <= FLAT * max(abs(low), abs(high))
