@@ -61,8 +61,8 @@ def complaints(case, plant, gradients, explanation):
     wrong is never called correct, what is right always.
     """
     found = explanation.gradients
-    wrong = changed(case, gradients)
-    said = []
+    said = [f"nothing is said of {name}" for name in gradients if name not in found]
+    wrong = [name for name in changed(case, gradients) if name in found]
     for name in wrong:
         inherits = isinstance(plant.place, int) and int(name[2:]) < plant.place
         if found[name].verdict != plant.name:
@@ -170,7 +170,8 @@ def pairs(n, seed=0):
             continue
         found = explained(case, gradients).gradients
         named = {name for finding in found.values() for name in finding.mistakes}
-        missed = any(found[name].verdict == "correct" for name in changed(case, gradients))
+        wrong = changed(case, gradients)
+        missed = any(name not in found or found[name].verdict == "correct" for name in wrong)
         planted = {plant.name for plant in two}
         both.add(planted <= named and not missed)
         exactly.add(planted == named and not missed)
@@ -185,8 +186,9 @@ def accusations(n, dtype, seed=0):
     said = []
     for i in range(n):
         case = draw(700_000 + seed + i, dtype=dtype)
-        explanation = explained(case, backprop(case))
-        if not explanation.correct:
+        gradients = backprop(case)
+        explanation = explained(case, gradients)
+        if not explanation.correct or explanation.gradients.keys() != gradients.keys():
             wrong = [f"{k} {verdict(f)}" for k, f in explanation.gradients.items()]
             said.append(f"{case} | {'; '.join(wrong)}")
     return said

@@ -69,7 +69,8 @@ def test_a_wrong_explanation_is_noticed():
 def assert_correct(case, gradients, note=""):
     explanation = explained(case, gradients)
     assert explanation.correct, f"{note} {case}: {explanation}"
-    assert all(finding.verdict == "correct" for finding in explanation.gradients.values())
+    verdicts = {name: finding.verdict for name, finding in explanation.gradients.items()}
+    assert verdicts == dict.fromkeys(gradients, "correct")
     return explanation
 
 

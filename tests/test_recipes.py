@@ -12,7 +12,12 @@ from xpnet.recipes import RECIPES, HandWritten, broken_chain_rule, summed_gradie
 from xpnet.recipes.descent import Descent, marks
 from xpnet.recipes.summed_gradient import SummedGradient
 
-PLACES = ["numpy", "array-api-strict", "jax", pytest.param("torch", marks=pytest.mark.torch)]
+PLACES = [
+    "numpy",
+    "array-api-strict",
+    pytest.param("jax", marks=pytest.mark.slow),  # it compiles each operation
+    pytest.param("torch", marks=pytest.mark.torch),
+]
 NUMPY = backends.get("numpy")
 BUGS = [(recipe.name, bug.name) for recipe in RECIPES.values() for bug in recipe.bugs]
 
@@ -117,9 +122,7 @@ def test_with_no_bug_loss_and_gradients_are_those_of_the_engine(name, backend, l
     network = mlp(*p["W1"].shape, p["W2"].shape[1], activation=hidden, output=output)
     theta = network.flatten([{"W": p[f"W{i}"], "b": p[f"b{i}"]} for i in (1, 2)])
     scale = factor(*y.shape)
-    result = network.loss_and_grad(
-        place.ops(), place.asarray(theta), x, y, loss, scale=scale
-    )
+    result = network.loss_and_grad(place.ops(), place.asarray(theta), x, y, loss, scale=scale)
     right = network.split(np, place.to_numpy(result.g))
     found = written.gradients(x, y)
     assert set(found) == {"dW1", "db1", "dW2", "db2"}
@@ -165,15 +168,17 @@ def differ(a, b):
     return a.shape != b.shape or relative_error(a, b) > 1e-5
 
 
-def changes(right, wrong):
-    """All that a wrong bench has different from a right one."""
+def changes(right, wrong, batch=slice(None)):
+    """All that a wrong bench has different from a right one, on some of its samples."""
     found = {"data"} if differ(right.x, wrong.x) else set()
     arrays, other = right.network.arrays, wrong.network.arrays
-    found |= {k for k in {*arrays, *other} - {"V.b1", "V.b2"} if differ(arrays.get(k), other.get(k))}
+    found |= {
+        k for k in {*arrays, *other} - {"V.b1", "V.b2"} if differ(arrays.get(k), other.get(k))
+    }
     same = {k: arrays[k] if arrays[k].shape == a.shape else a for k, a in other.items()}
     wrong.network.arrays = dict(same)
 
-    x, y = right.x, right.y
+    x, y = right.x[batch], right.y[batch]
     for what, do in {
         "forward": lambda n: n.forward(x),
         "predict": lambda n: n.predict(x),
@@ -201,12 +206,16 @@ def test_a_switch_changes_what_it_says_and_nothing_else(name, bug, little):
     recipe = RECIPES[name]
     right, wrong = (recipe.bench(only=only, rows=4) for only in ((), (bug,)))
     [declared] = [set(b.changes) for b in recipe.bugs if b.name == bug]
-    assert changes(right, wrong) == declared - ELSEWHERE
+    batch = slice(3, 4) if bug == "stale-activations" else slice(None)  # it fits one sample
+    assert changes(right, wrong, batch) == declared - ELSEWHERE
 
 
 def test_every_bug_is_tested_here_or_named_as_tested_elsewhere():
     unseen = {
-        bug.name for recipe in RECIPES.values() for bug in recipe.bugs if set(bug.changes) <= ELSEWHERE
+        bug.name
+        for recipe in RECIPES.values()
+        for bug in recipe.bugs
+        if set(bug.changes) <= ELSEWHERE
     }
     assert unseen == names(
         "flipped-check swapped-costs unregularised-cost aliased-best unused-test-set stale-loss",
@@ -295,7 +304,7 @@ def test_a_square_layer_hides_the_transpose_and_a_scalar_db2_is_0():
     found, true = wrong.gradients(x, y), right.gradients(x, y)
     assert found["dW2"].shape == true["dW2"].shape
     assert abs(cosine(found["dW2"], true["dW2"])) < 0.2
-    assert np.array_equal(found["dW2"], true["dW2"].T)
+    assert relative_error(found["dW2"], true["dW2"].T) < 1e-12
     assert abs(found["db2"]) < 1e-12
 
 
@@ -356,10 +365,6 @@ def test_the_regulariser_is_in_the_gradient():
         network = debug_network(bugs, l2=0.3)
         extra = network.gradients(x, y)["dW1"] - debug_network(bugs).gradients(x, y)["dW1"]
         assert relative_error(extra, factor * network.arrays["W1"]) < 1e-9
-
-
-def test_all_outputs_at_0_cost_0_981():
-    assert 0.99**2 + 9 * 0.01**2 == pytest.approx(0.981)
 
 
 @pytest.mark.slow
@@ -424,12 +429,13 @@ def test_softmax_over_the_batch_starts_at_the_log_of_all_outputs(little):
         only=["batch-softmax", "one-hidden-unit", "negative-init"]
     )
     assert written.look(x, y)[0] == pytest.approx(np.log(10 * len(x)), rel=0.02)
-    assert 798_288 == pytest.approx(60_000 * np.log(600_000), rel=1e-4)
 
 
 # ---- broken-chain-rule -----------------------------------------------------------------------
 
-POSTED = names("product-of-sums skipped-weights frozen-biases bias-per-sample tiny-rate signed-loss")
+POSTED = names(
+    "product-of-sums skipped-weights frozen-biases bias-per-sample tiny-rate signed-loss"
+)
 
 
 @pytest.mark.parametrize(

@@ -191,9 +191,11 @@ def page(entry: Recipe) -> list[str]:
     width = min(shutil.get_terminal_size().columns, 100)
 
     def item(text: str, indent: str = "  ", first: str = "  ") -> list[str]:
-        return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=indent)
+        return textwrap.wrap(
+            text, width, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
+        )
 
-    lines = [f"{entry.name}: {entry.question}", ""]
+    lines = [*item(f"{entry.name}: {entry.question}", first=""), ""]
     for name, fact in entry.facts.items():
         lines += item(f"{name}: {fact}", "    ")
     lines += ["", "What was posted"]
@@ -213,7 +215,8 @@ def page(entry: Recipe) -> list[str]:
     lines += ["", "Where it ends"]
     for variant, bands in entry.bands.items():
         ends = "; ".join(f"{b.figure.replace('_', ' ')} {span(b.low, b.high)}" for b in bands)
-        lines += item(f"{variant}, {entry.epochs[variant]:,} epochs: {ends}", "    ")
+        epochs = entry.epochs[variant]
+        lines += item(f"{variant}, {epochs:,} epoch{'s'[: epochs > 1]}: {ends}", "    ")
     return lines
 
 

@@ -131,7 +131,7 @@ def softmax(xp: Namespace, z: Array) -> Array:
 
 def cross_entropy(xp: Namespace, p: Array, y: Array) -> Array:
     """-sum of y ln p over samples and outputs, 0-d; a p of 0 counts as the smallest number."""
-    tiny = xp.finfo(p.dtype).smallest_normal
+    tiny = float(xp.finfo(p.dtype).smallest_normal)
     return -xp.sum(y * xp.log(xp.where(p < tiny, tiny * xp.ones_like(p), p)))
 
 

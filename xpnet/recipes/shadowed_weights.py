@@ -155,8 +155,7 @@ RECIPE = Recipe(
         "data": "MNIST, 60,000 images to train and 10,000 to test; x/255",
         "initialisation": "weights U(-0.001, 0.001), biases 0",
         "loss": "-sum of y ln p",
-        "update": "one sample a step, lr 0.1, whatever the constructor is told; 10 epochs, "
-        "1 of them here",
+        "update": "one sample a step, lr 0.1, whatever the constructor is told; 10 epochs, here 1",
         "fixed": "xpnet's 784-200-10, sigmoid, softmax cross-entropy, the same start, one sample "
         "a step, lr 0.1, 1 epoch",
     },

@@ -175,15 +175,15 @@ RECIPE = Recipe(
             right="dW = (1/m) sum over the batch, with lr 0.4",
             effect="The step is 100 times what the rate was meant for: after a few of them every "
             "output is stuck at 0, where a sigmoid has no slope.",
-            noticed="vaguely",
+            noticed="nobody",
             changes=("dW1", "db1", "dW2", "db2"),
         ),
         Bug(
             name="lost-factor-two",
             wrong="delta = (out - y) f'(z)",
             right="delta = 2 (out - y) f'(z), for the cost sum of (out - y)^2 / m",
-            effect="With the sum, the gradient is m/2 times the right one; it was checked at "
-            "m = 2, where that is 1: the gradient check matched by coincidence.",
+            effect="With the sum, the gradient is m/2 times the right one; it was checked on "
+            "two samples, where that is 1: the gradient check matched by coincidence.",
             noticed="vaguely",
             changes=("dW1", "db1", "dW2", "db2"),
         ),
