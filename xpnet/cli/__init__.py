@@ -19,6 +19,7 @@ from .explain import explain
 from .gradcheck import gradcheck
 from .parity import parity
 from .predict import predict
+from .recipe import recipe
 from .show import show
 from .signals import stop_on_sigterm
 from .train import train
@@ -76,7 +77,18 @@ def cli() -> None:
     """Train multilayer perceptrons on NumPy and every other array library."""
 
 
-for command in (backends, evaluate, predict, show, train, gradcheck, parity, explain, doctor):
+for command in (
+    backends,
+    evaluate,
+    predict,
+    show,
+    train,
+    gradcheck,
+    parity,
+    explain,
+    doctor,
+    recipe,
+):
     cli.add_command(command)
 
 
