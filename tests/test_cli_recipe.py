@@ -229,7 +229,7 @@ def test_plot(recipe, tmp_path, name, start):
 
 def test_plots_that_cannot_be_drawn_are_refused_before_the_run(recipe, monkeypatch):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr("xpnet.cli.recipe.follow", pytest.fail, raising=True)
+    monkeypatch.setattr(sys.modules["xpnet.cli.recipe"], "follow", pytest.fail)
     for path, code, message in (
         ("nowhere/run.png", 74, "nowhere/run.png: No such file or directory: check the path"),
         ("run.pgn", 2, "run.pgn: the name says what kind of picture to draw: did you mean 'p"),

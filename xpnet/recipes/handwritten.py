@@ -100,17 +100,17 @@ class HandWritten(ABC):
     def update(self, grads: Mapping[str, Array]) -> None:
         """Gradient descent: A -= lr dA."""
         for name, grad in grads.items():
-            self.change(name[1:], -self.lr * grad)
+            self.descend(name[1:], grad, self.lr)
 
-    def change(self, name: str, delta: Array) -> None:
-        """Add ``delta``; raises TrainingError where its shape does not fit, as the code would."""
-        old = self.arrays[name]
-        if not fits(delta.shape, old.shape):
+    def descend(self, name: str, grad: Array, lr: float) -> None:
+        """A - lr dA in place of A; raises TrainingError where the shape of dA does not fit."""
+        A = self.arrays[name]
+        if not fits(grad.shape, A.shape):
             raise TrainingError(
-                f"the update of {name} has shape {tuple(delta.shape)}, but {name} has shape "
-                f"{tuple(old.shape)}: the code stops here, as it did for the one who wrote it"
+                f"the update of {name} has shape {tuple(grad.shape)}, but {name} has shape "
+                f"{tuple(A.shape)}: the code stops here, as it did for the one who wrote it"
             )
-        self.arrays = {**self.arrays, name: old + delta}
+        self.arrays = {**self.arrays, name: -lr * grad + A}  # in this order NumPy makes one array
 
 
 def fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:

@@ -95,7 +95,7 @@ class ShadowedWeights(HandWritten):
         lr = 0.1 if "hard-coded-rate" in self.bugs else self.lr
         prefix = "own." if "shadowed-parameters" in self.bugs else ""
         for name, grad in grads.items():
-            self.change(prefix + name[1:], -lr * grad)
+            self.descend(prefix + name[1:], grad, lr)
 
 
 def initial(seed: int, n_in: int) -> dict[str, Array]:
