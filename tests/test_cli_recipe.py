@@ -222,13 +222,11 @@ def test_a_loss_that_is_not_finite_is_null(recipe, monkeypatch):
     ("name", "start"), [("run.png", b"\x89PNG"), ("run.svg", b"<?xml"), ("Run.PDF", b"%PDF")]
 )
 def test_plot(recipe, tmp_path, name, start):
-    pytest.importorskip("matplotlib")
     passes(recipe("run", "fake-momentum", "--epochs", 2, "--plot", name))
     assert (tmp_path / name).read_bytes().startswith(start)
 
 
 def test_plots_that_cannot_be_drawn_are_refused_before_the_run(recipe, monkeypatch):
-    pytest.importorskip("matplotlib")
     monkeypatch.setattr(sys.modules["xpnet.cli.recipe"], "follow", pytest.fail)
     for path, code, message in (
         ("nowhere/run.png", 74, "nowhere/run.png: No such file or directory: check the path"),

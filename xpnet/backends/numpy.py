@@ -92,7 +92,7 @@ class NumpyOps(Ops):
             dz = np.multiply(dy, y > 0, out=self.empty(dy.shape, dy.dtype))
         elif f.name != "identity":
             dz = dy * f.derivative(self.xp, y)
-        dW = np.matmul(x.T, dz, out=self.empty(W.shape, W.dtype))
+        dW = np.dot(x.T, dz, out=self.empty(W.shape, W.dtype))  # for one row matmul is slow
         ones = np.ones(len(dz), dz.dtype)
         db = np.matmul(ones, dz, out=self.empty(dz.shape[1:], dz.dtype))  # faster than a sum
         dx = np.matmul(dz, W.T, out=self.empty(x.shape, x.dtype)) if need_dx else None
