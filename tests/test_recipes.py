@@ -40,12 +40,25 @@ def names(*arguments):
 # ---- where they end --------------------------------------------------------------------------
 
 
+SYMPTOMS = {
+    "shadowed-weights": "constant-prediction",
+    "transposed-gradient": "plateau-at-chance",
+    "summed-gradient": "outputs-at-zero",
+    "fake-momentum": "plateau-at-chance",
+    "broken-chain-rule": "loss-contradicts-accuracy",
+}
+
+
 def ends_in_its_band(name, variant, backend="numpy"):
+    """Also: the doctor, who sees nothing but the log, names the symptom, or is quiet."""
     run = RECIPES[name].run(variant, backend=backend)
     outcome = run.finish()
     assert run.in_band is True, outcome
     assert run.history[-1]["epoch"] == run.epochs
-    return outcome
+    n_classes = 2 if name == "broken-chain-rule" else 10
+    verdicts = xpnet.doctor(run.history, n_classes=n_classes)
+    named = {verdict.name for verdict in verdicts if verdict.level != "hint"}
+    assert SYMPTOMS[name] in named if variant == "broken" else not named, named
 
 
 @pytest.mark.parametrize(
