@@ -14,9 +14,13 @@ from planted_networks import DERIVATIVES, FUNCTIONS, sigmoid, softmax
 def backprop(case, mistakes=()):
     """The gradients {"dW1", "db1", ...}, with the mistakes made.
 
-    NotApplicableError where there is no room for them.
+    NotApplicableError where there is no room for them, or where they divide by zero.
     """
-    return Backprop(case, mistakes).gradients()
+    with np.errstate(all="ignore"):
+        gradients = Backprop(case, mistakes).gradients()
+    if not all(np.isfinite(g).all() for g in gradients.values()):
+        raise NotApplicableError(f"{mistakes[0]} is not finite in {case}")
+    return gradients
 
 
 def order(gradients):

@@ -128,8 +128,8 @@ class Hypotheses:
 
     def lost(self, block: Block, scale: float) -> bool:
         """Whether the right gradient is so small that it disappears in what may be off."""
-        size = scale * float(np.linalg.norm(self.truth[block.name]))
-        return size <= 10 * self.blur.get(block.name, 0.0)
+        blur = self.blur.get(block.name, 0.0)
+        return bool(blur and scale * np.linalg.norm(self.truth[block.name]) <= 10 * blur)
 
     def deltas(self, l: int, n: int) -> Iterable[Delta]:
         """dZ_l with exactly ``n`` mistakes; those with two are made anew each time."""
