@@ -71,7 +71,7 @@ def fit(
         return None
     rest = float(np.linalg.norm(g - scaled @ solution))
     if nothing:
-        if rest > NOISE_MARGIN * (NOISE_MARGIN * noise + eps * size * (X.shape[1] > 0)) + blur:
+        if rest > NOISE_MARGIN * (noise + eps * size * (X.shape[1] > 0)) + blur:
             return None
         c, slack = solution / sizes, NOISE_MARGIN * noise + blur
     else:

@@ -92,7 +92,7 @@ def products_with(A: Array, a: str, shape: tuple[int, int], l: int) -> list[Way]
     if n_in != n_out:  # a square matrix comes out of its reshape as it was
         text = f"({dz}.T @ {a}).reshape{shape}"
         ways.append(("reshaped-not-transposed", shape, lambda dZ: (dZ.T @ A).reshape(shape), text))
-    for name, i in (("first-sample-only", 0), ("last-sample-only", -1)):
+    for name, i in (("first-sample-only", 0), ("last-sample-only", -1)) if m > 1 else ():
         text = f"np.outer({a}[{i}], {dz}[{i}])"
         ways += [(name, shape, of_sample(i, 1), text), (name, shape, of_sample(i, m), text)]
     return ways
@@ -129,11 +129,14 @@ def bias_products(t: Trace, l: int, n_mistakes: int) -> Iterator[Product]:
         ("wrong-axis", (t.m,), lambda dZ: dZ.sum(axis=1), f"{dz}.sum(axis=1)"),
         ("not-summed", (t.m, n), lambda dZ: dZ, dz),
         ("bias-from-weights", (n,), lambda dZ: (A.T @ dZ).sum(axis=0), f"dW{l}.sum(axis=0)"),
-        ("first-sample-only", (n,), lambda dZ: dZ[0], f"{dz}[0]"),
-        ("first-sample-only", (n,), lambda dZ: t.m * dZ[0], f"{dz}[0]"),
-        ("last-sample-only", (n,), lambda dZ: dZ[-1], f"{dz}[-1]"),
-        ("last-sample-only", (n,), lambda dZ: t.m * dZ[-1], f"{dz}[-1]"),
     ]
+    if t.m > 1:
+        ways += [
+            ("first-sample-only", (n,), lambda dZ: dZ[0], f"{dz}[0]"),
+            ("first-sample-only", (n,), lambda dZ: t.m * dZ[0], f"{dz}[0]"),
+            ("last-sample-only", (n,), lambda dZ: dZ[-1], f"{dz}[-1]"),
+            ("last-sample-only", (n,), lambda dZ: t.m * dZ[-1], f"{dz}[-1]"),
+        ]
     for name, shape, of, text in ways:
         if (name is not None) == n_mistakes:
             yield Product(() if name is None else (Made(name, l),), shape, of, text)

@@ -157,10 +157,10 @@ class Telling:
 
         def support(one: Named) -> int:
             made = set(one.match.made_before)
-            return sum(
-                any(made <= set(m.made_before) for m in self.search.matches(b, 1, []))
-                for b in others
-            )
+            if not made:
+                return 0
+            known = [self.search.matches(b, 1, []) for b in others]
+            return sum(any(made <= set(m.made_before) for m in matches) for matches in known)
 
         return sorted(choices, key=lambda one: -support(one))
 
@@ -172,7 +172,7 @@ class Telling:
         ratio = match.c / (1.0 if match.absolute else self.scale)
         factors: tuple[str, ...] | None = ()  # of nothing there is no factor
         if match.c:
-            precision = max(tolerance(search.eps), 10 * match.c_error / abs(match.c))
+            precision = max(tolerance(search.eps), match.c_error / abs(match.c))
             factors = name_factor(ratio, precision, shape)
             if factors != () and loose(match, precision):
                 factors = ()
