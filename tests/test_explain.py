@@ -199,6 +199,18 @@ def test_any_slope_of_relu_at_0_is_right(slope):
     assert explain_gradients(problem, grads).correct
 
 
+def test_gradients_from_float32_are_known_though_they_are_kept_in_float64():
+    net = Net(m=32, widths=(20, 16, 4))
+    rng = np.random.default_rng(1)
+    grads = {}
+    for name, g in net.right.items():
+        noise = 3e-6 * rng.normal(size=g.shape)  # as much as sums in float32 are off
+        grads[name] = (g * (1 + noise)).astype(np.float32).astype(np.float64)
+    assert explain_gradients(net.problem(), grads).correct
+    finer = {name: g * (1 + 1e-9) for name, g in grads.items()}
+    assert not explain_gradients(net.problem(), finer).correct
+
+
 # ---- the posts ---------------------------------------------------------------------------------
 
 

@@ -100,9 +100,20 @@ class Problem:
 
 
 def coarsest(arrays: Sequence[Array]) -> float:
-    """The largest machine epsilon among the floating dtypes of ``arrays``, or float64's."""
-    kinds = [a.dtype for a in arrays if a.dtype.kind == "f"]
-    return max([float(np.finfo(kind).eps) for kind in kinds], default=np.finfo(np.float64).eps)
+    """The largest machine epsilon among floating arrays, or float64's."""
+    return max([epsilon(a) for a in arrays if a.dtype.kind == "f"], default=epsilon(np.zeros(0)))
+
+
+def epsilon(a: Array) -> float:
+    """The machine epsilon of an array: of the dtype its numbers have, or seem to come from.
+
+    Numbers in float64 that float32 can hold, and that are not whole, were computed in float32.
+    """
+    with np.errstate(over="ignore"):
+        rounded = a.astype(np.float32)
+    if a.dtype == np.float64 and np.array_equal(a, rounded) and (a != np.floor(a)).any():
+        return float(np.finfo(np.float32).eps)
+    return float(np.finfo(a.dtype).eps)
 
 
 def as_numbers(name: str, a: Any) -> Array:

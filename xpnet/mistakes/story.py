@@ -104,7 +104,9 @@ class Telling:
             waiting = [block for block in self.search.blocks if block.layer == l]
             while waiting:
                 choices = {block.name: self.explained(block) for block in waiting}
-                waiting.sort(key=lambda b: choices[b.name][0].cost if choices[b.name] else 99.0)
+                waiting.sort(
+                    key=lambda b: choices[b.name][0].cost if choices[b.name] else UNEXPLAINED
+                )
                 first = waiting.pop(0)
                 found[first.name] = choices[first.name]
                 if found[first.name]:
