@@ -176,6 +176,7 @@ SLOW_SEGMENT = """
 import signal, sys, time
 from xpnet import cli
 module = sys.modules["xpnet.cli.train"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 def handlers():
     return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 def segments(*arguments, **settings):
