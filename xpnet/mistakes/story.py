@@ -24,6 +24,9 @@ AGAIN = 0.05
 NAMELESS = 1.5
 """Cost of a factor without a name."""
 
+MISSING = 0.9
+"""Cost of a gradient that was never computed: of all that makes zeros this comes first."""
+
 UNEXPLAINED = 4.0
 """Cost of a gradient that nothing explains."""
 
@@ -149,7 +152,7 @@ class Telling:
             return []
         made = (Made("missing", block.layer),)
         match = Match(0.0, 0.0, (), None, 0.0, False, product=made, text="0")
-        return [Named(match, (), None, 1.0)]
+        return [Named(match, (), None, MISSING)]
 
     def supported(self, choices: list[Named], block: Block) -> list[Named]:
         """Equally cheap explanations, first the one that explains most other gradients as well."""
