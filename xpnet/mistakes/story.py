@@ -55,13 +55,18 @@ class Story(NamedTuple):
     equals: dict[str, list[Named]]
     cost: float
 
+    @property
+    def n_wrong(self) -> int:
+        """The number of gradients that are not right."""
+        return sum(one is None or one.names != () for one in self.best.values())
+
 
 def best_story(search: Search) -> Story:
-    """The cheapest story over all constants C worth trying."""
+    """The story with the fewest wrong gradients, and then the cheapest, over all C worth trying."""
     best: Story | None = None
     for scale in scales(search):
         story = Telling(search, scale).story()
-        if best is None or story.cost < best.cost - AGAIN / 2:
+        if best is None or (story.n_wrong, story.cost) < (best.n_wrong, best.cost - AGAIN / 2):
             best = story
         if best.cost == 0:
             break
