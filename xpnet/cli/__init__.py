@@ -10,13 +10,14 @@ import traceback
 
 import click
 
-from ..errors import XpnetError, check_choice
+from ..errors import XpnetError
 from ..version import __version__
 from .backends import backends
 from .doctor import doctor
 from .evaluate import evaluate
 from .explain import explain
 from .gradcheck import gradcheck
+from .options import Commands
 from .parity import parity
 from .predict import predict
 from .recipe import recipe
@@ -54,17 +55,6 @@ REMEDIES = {
 """What to do about an OSError."""
 
 INTERNAL, INPUT_OUTPUT, INTERRUPTED = 70, 74, 130
-
-
-class Commands(click.Group):
-    """A group that suggests the near match for an unknown command."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not args[0].startswith("-"):
-            check_choice("command", args[0], self.commands)
-        return super().resolve_command(ctx, args)
 
 
 @click.group(

@@ -17,6 +17,7 @@ from ..errors import UsageError, check_choice, check_count
 __all__ = [
     "FILE",
     "Command",
+    "Commands",
     "Name",
     "Names",
     "Number",
@@ -29,6 +30,17 @@ __all__ = [
 ]
 
 Command = Callable[..., Any]
+
+
+class Commands(click.Group):
+    """A group that suggests the near match for an unknown command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-"):
+            check_choice("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
 
 
 class Name(click.ParamType[Any]):

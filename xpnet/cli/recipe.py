@@ -9,27 +9,16 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError, XpnetError, check_choice, check_count
+from ..errors import UsageError, XpnetError, check_count
 from ..random import check_seed
 from ..recipes import RECIPES, Recipe, Run
 from ..recipes.plot import check_plot, plot
-from .options import FILE, Name, Number, Texts, common, emit, place_of, where
+from .options import FILE, Commands, Name, Number, Texts, common, emit, place_of, where
 
 __all__ = ["recipe"]
 
 NAME = Name("recipe", RECIPES)
 MOST_LINES = 20
-
-
-class Commands(click.Group):
-    """A group that suggests the near match for an unknown command."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not args[0].startswith("-"):
-            check_choice("command", args[0], self.commands)
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands)
