@@ -55,19 +55,13 @@ class Story(NamedTuple):
     equals: dict[str, list[Named]]
     cost: float
 
-    @property
-    def n_right(self) -> int:
-        """The number of gradients that are right; one that has a single number does not count."""
-        found = [one for one in self.best.values() if one is not None]
-        return sum(one.names == () and one.match.determined for one in found)
-
 
 def best_story(search: Search) -> Story:
-    """The story with the most right gradients, and then the cheapest, over all C worth trying."""
+    """The cheapest story over all constants C worth trying."""
     best: Story | None = None
     for scale in scales(search):
         story = Telling(search, scale).story()
-        if best is None or (-story.n_right, story.cost) < (-best.n_right, best.cost - AGAIN / 2):
+        if best is None or story.cost < best.cost - AGAIN / 2:
             best = story
         if best.cost == 0:
             break
