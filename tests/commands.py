@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from xpnet import Dataset
 
@@ -56,3 +58,21 @@ def little_mnist():
     y = rng.integers(0, 10, 400).astype(np.uint8)
     scale = float(np.float32(1 / 255))
     return Dataset(X[:300], y[:300], scale=scale), Dataset(X[300:], y[300:], scale=scale)
+
+
+def lines_of(out):
+    """The JSON objects that a command printed, one a line."""
+    return [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
+
+
+def passes(result):
+    """What a command printed that must have gone well."""
+    code, out, err = result
+    assert (code, err) == (0, "")
+    return out
+
+
+def refused(result, code=2):
+    """The one-line error of a command that must have failed."""
+    assert result[0] == code, result
+    return the_error(result[2])

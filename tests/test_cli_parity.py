@@ -1,13 +1,12 @@
 """``xpnet parity``: exit codes, table, JSON lines, JUnit reports, and whatever it can check."""
 
-import json
 import re
 import sys
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from commands import the_error
+from commands import lines_of, passes, refused, the_error
 
 import xpnet
 from xpnet import Huber, Model, SoftmaxCrossEntropy, cli, mlp, save
@@ -84,21 +83,6 @@ def negated(self, dy, saved, W, f, need_dx, real=NumpyOps.affine_grad):
 @pytest.fixture
 def fault(monkeypatch):
     monkeypatch.setattr(NumpyOps, "affine_grad", negated)
-
-
-def lines_of(out):
-    return [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
-
-
-def passes(result):
-    code, out, err = result
-    assert (code, err) == (0, "")
-    return out
-
-
-def refused(result, code=2):
-    assert result[0] == code, result
-    return the_error(result[2])
 
 
 # ---- what it prints --------------------------------------------------------------------------

@@ -1,12 +1,11 @@
 """``xpnet recipe``: list, show, run; JSON lines, exit codes, plots, and what is refused."""
 
 import dataclasses
-import json
 import sys
 
 import numpy as np
 import pytest
-from commands import little_mnist, the_error
+from commands import lines_of, little_mnist, passes, refused, the_error
 
 from xpnet import cli, datasets
 from xpnet.cli.recipe import recipe as command
@@ -51,21 +50,6 @@ def short(monkeypatch):
         monkeypatch.setitem(RECIPES, GATE, altered)
 
     return short
-
-
-def lines_of(out):
-    return [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
-
-
-def passes(result):
-    code, out, err = result
-    assert (code, err) == (0, "")
-    return out
-
-
-def refused(result, code=2):
-    assert result[0] == code, result
-    return the_error(result[2])
 
 
 # ---- list and show ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..activations import ACTIVATIONS, Activation, activation
+from ..activations import Activation, activation
 from ..errors import DataError, UsageError, check_choice, check_not_negative, check_positive
 from ..types import Array
 
@@ -228,6 +228,3 @@ def declared_scales(
     if loss == "softmax-xent" or k == 1:
         return (half / m,)
     return (half / (m * k), half / m)
-
-
-assert set(OUTPUTS) - {"softmax"} <= set(ACTIVATIONS)

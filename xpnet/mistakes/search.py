@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,9 @@ __all__ = ["Search"]
 class Search(Hypotheses):
     """The search through one set of gradients; matches do not depend on C and are kept."""
 
-    @cached_property
-    def kept(self) -> dict[tuple[str, int], list[Match]]:
-        return {}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kept: dict[tuple[str, int], list[Match]] = {}
 
     def matches(self, block: Block, n: int, known: list[Delta]) -> list[Match]:
         """All ways with ``n`` new mistakes to make the gradient, up to a factor.
