@@ -25,6 +25,7 @@ backends.allow_float64()
 BACKENDS = [
     "numpy",
     "numpy-readonly",
+    "numba",
     "array-api-strict",
     "device1",
     "jax",

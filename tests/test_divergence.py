@@ -59,12 +59,14 @@ def test_calls_are_recorded_with_their_place():
     out, saved = located(network).forward(recorder, theta, x, noise)
     located(network).backward(recorder, theta, saved, np.ones_like(out))
     assert [(c.place, c.op) for c in recorder.calls] == [
+        ("step", "unpack"),
         ("layer 0 forward", "affine"),
         ("layer 0 forward", "forward"),
         ("layer 1 forward", "dropout"),
         ("layer 1 forward", "forward"),
         ("layer 2 forward", "affine"),
         ("layer 2 forward", "forward"),
+        ("step", "unpack"),
         ("layer 2 backward", "affine_grad"),
         ("layer 2 backward", "backward"),
         ("layer 1 backward", "dropout"),

@@ -9,7 +9,7 @@ from conftest import BACKENDS, make_backend, relative_error
 
 import xpnet
 from xpnet import Hyperparameters, UsageError
-from xpnet.train import descend
+from xpnet.step import descend
 
 STEPS = 10
 NETWORK = xpnet.Network(130, [xpnet.Dense(130), xpnet.LayerNorm(), xpnet.Dense(2)])

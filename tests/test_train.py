@@ -375,11 +375,11 @@ def train_steps(backend, n, **hp):
     """The state after ``n`` steps of a training, checked by nobody."""
     from xpnet.random import permutation
     from xpnet.state import Feed, initial_state
-    from xpnet.train import make_step
+    from xpnet.step import TrainingStep
 
     hp = xpnet.Hyperparameters(batch_size=32, **hp)
     data = digits()
-    step = backend.compile(make_step(NETWORK, hp, 32, 10))
+    step = backend.compile(TrainingStep(NETWORK, hp, 32, 10))
     order = permutation(backend.xp, 0, 0, data.n)
     feed = Feed(data.X, data.y.astype(np.int32), None, None, data.scale, order)
     return backend.loop(step, initial_state(NETWORK, hp), feed, n)

@@ -92,7 +92,12 @@ class Network:
             offset = aligned(blocks[-1].end)
         return tuple(blocks)
 
-    @property
+    @cached_property
+    def layout(self) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+        """The offsets and the shapes of the blocks."""
+        return tuple(b.offset for b in self.blocks), tuple(b.shape for b in self.blocks)
+
+    @cached_property
     def n_theta(self) -> int:
         """Length of theta, gaps included."""
         return aligned(self.blocks[-1].end)
@@ -119,9 +124,13 @@ class Network:
 
     def split(self, xp: Namespace, theta: Array) -> list[Params]:
         """The parameters of each layer, as reshaped slices of ``theta``."""
+        return self.unpack(Ops(xp), theta)
+
+    def unpack(self, ops: Ops, theta: Array) -> list[Params]:
+        """The parameters of each layer, by the primitive of ``ops``."""
         params: list[Params] = [{} for _ in self.layers]
-        for layer, name, offset, shape in self.blocks:
-            params[layer][name] = xp.reshape(theta[offset : offset + math.prod(shape)], shape)
+        for block, array in zip(self.blocks, ops.unpack(theta, *self.layout), strict=True):
+            params[block.layer][block.name] = array
         return params
 
     def flatten(self, params: Sequence[Params]) -> np.ndarray[Any, Any]:
@@ -141,7 +150,7 @@ class Network:
         ``noise`` is given while training and makes Dropout drop.
         """
         saved = []
-        for i, (layer, p) in enumerate(zip(self.layers, self.split(ops.xp, theta), strict=True)):
+        for i, (layer, p) in enumerate(zip(self.layers, self.unpack(ops, theta), strict=True)):
             x, memory = layer.forward(ops, p, x, noise and noise._replace(layer=i))
             saved.append(memory)
         return x, saved
@@ -154,7 +163,7 @@ class Network:
         The chain rule from the last layer to the first: each layer turns dLoss/dy into
         dLoss/dx, which is dLoss/dy of the layer before it.
         """
-        params = self.split(ops.xp, theta)
+        params = self.unpack(ops, theta)
         grads: list[Params] = [{} for _ in self.layers]
         dy: Array | None = dout
         first = min(block.layer for block in self.blocks)
@@ -165,7 +174,7 @@ class Network:
                 break
         g = ops.pack(
             [grads[block.layer][block.name] for block in self.blocks],
-            [block.offset for block in self.blocks],
+            self.layout[0],
             self.n_theta,
         )
         return dy, g

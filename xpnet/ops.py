@@ -123,6 +123,15 @@ class Ops:
 
     # ---- the flat vector -----------------------------------------------------------------
 
+    def unpack(
+        self, theta: Array, offsets: Sequence[int], shapes: Sequence[tuple[int, ...]]
+    ) -> list[Array]:
+        """The inverse of ``pack``: block i has ``shapes[i]`` and starts at ``offsets[i]``."""
+        return [
+            self.xp.reshape(theta[offset : offset + math.prod(shape)], shape)
+            for offset, shape in zip(offsets, shapes, strict=True)
+        ]
+
     def pack(self, blocks: Sequence[Array], offsets: Sequence[int], n: int) -> Array:
         """One vector (n,) with ``blocks[i]`` flattened at ``offsets[i]`` and 0 in the gaps."""
         xp = self.xp

@@ -1,4 +1,4 @@
-"""Training: the step, the loop over epochs as a generator, and evaluation.
+"""Training: the loop over epochs as a generator.
 
 ``segments`` is the loop; ``fit`` shows of it what most want: a Report and the weights at the
 end of each epoch. Between segments, about a second apart, the host may look, save or stop;
@@ -8,7 +8,7 @@ within one, nothing waits for the device.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from . import backends
@@ -17,13 +17,13 @@ from .data import Dataset
 from .errors import TrainingError
 from .evaluation import evaluate_on_device
 from .hyperparameters import Hyperparameters
-from .network import Network, one_over
-from .ops import Ops
+from .network import Network
 from .random import permutation
 from .state import Feed, Report, Run, State, end_epoch, initial_state, report, to_device
-from .types import Array, Noise
+from .step import TrainingStep
+from .types import Array
 
-__all__ = ["fit", "make_step", "segments"]
+__all__ = ["epoch_order", "fit", "segments"]
 
 SEGMENT_SECONDS = 1.0
 FIRST_SEGMENT_STEPS = 16
@@ -54,89 +54,6 @@ def fit(
             yield run.reports[-1], backend.xp.asarray(run.theta, copy=True)
 
 
-def make_step(
-    network: Network, hp: Hyperparameters, batch_size: int, epoch_steps: int
-) -> Callable[[Ops], Callable[[State, Feed], State]]:
-    """What ``Backend.compile`` wants: given the primitives, the training step on one batch."""
-    total_steps = epoch_steps * hp.epochs
-
-    def build(ops: Ops) -> Callable[[State, Feed], State]:
-        xp = ops.xp
-
-        def step(state: State, feed: Feed) -> State:
-            theta, t = state.theta, state.t + 1
-            index = ops.take(feed.order, ops.rows(state.position, batch_size))
-            x = ops.gather(feed.X, index, feed.shift, feed.scale, theta.dtype)
-            target = ops.take(feed.y, index)
-            if feed.weight is None:
-                weight, total = None, float(batch_size)
-                mean: Array | float = 1.0 / batch_size
-            else:
-                weight = ops.take(feed.weight, index)
-                total = xp.sum(weight)
-                mean = one_over(xp, total)
-
-            loss, g, _ = network.loss_and_grad(
-                ops,
-                theta,
-                x,
-                target,
-                hp.loss,
-                weight=weight,
-                scale=mean,
-                noise=Noise(hp.seed, state.t, ops.rows(0, batch_size)),
-            )
-            lr = hp.optimizer.lr * hp.schedule(xp, state.t, theta.dtype, epoch_steps, total_steps)
-            theta, slots = descend(ops, network, hp, theta, g, state.slots, t, lr)
-
-            is_bad = ~xp.isfinite(loss.loss_sum)
-            n_correct = state.n_correct
-            if loss.n_correct is not None:
-                n_correct = n_correct + loss.n_correct
-            return State(
-                theta=theta,
-                slots=slots,
-                t=t,
-                position=state.position + batch_size,
-                loss_sum=state.loss_sum + loss.loss_sum,
-                weight_sum=state.weight_sum + total,
-                n_correct=n_correct,
-                first_bad_step=xp.where(
-                    (state.first_bad_step == 0) & is_bad, t, state.first_bad_step
-                ),
-            )
-
-        return step
-
-    return build
-
-
-def descend(
-    ops: Ops,
-    network: Network,
-    hp: Hyperparameters,
-    theta: Array,
-    g: Array,
-    slots: tuple[Array, ...],
-    t: Array,
-    lr: Array,
-) -> tuple[Array, tuple[Array, ...]]:
-    """From the gradient to the next theta and slots: clipping, decay, the optimizer's update."""
-    if hp.clip_value is not None:
-        g = ops.clip_value(g, hp.clip_value)
-    if hp.clip_norm is not None:
-        norm = ops.xp.sqrt(ops.square_sum(g))
-        too_long = norm > hp.clip_norm
-        factor = ops.xp.where(too_long, hp.clip_norm / (norm + 1e-6), ops.xp.ones_like(norm))
-        g = ops.scale_by(g, factor)
-    if hp.optimizer.l2:
-        g = ops.add_weights(g, hp.optimizer.l2, theta, network.n_weights)
-    if hp.optimizer.weight_decay:
-        shrink = -lr * hp.optimizer.weight_decay
-        theta = ops.add_weights(theta, shrink, theta, network.n_weights)
-    return hp.optimizer.update(ops, theta, g, slots, t, lr)
-
-
 def segments(
     network: Network,
     train: Dataset,
@@ -164,7 +81,7 @@ def segments(
     n_full, last_batch = divmod(train.n, batch_size)
     epoch_steps = n_full + (last_batch > 0)
     compiled = {
-        size: backend.compile(make_step(network, hp, size, epoch_steps), reference=reference)
+        size: backend.compile(TrainingStep(network, hp, size, epoch_steps), reference=reference)
         for size in (batch_size, last_batch)
         if size
     }
@@ -174,7 +91,7 @@ def segments(
     run = to_device(backend, run)
     steps_per_second = 0.0
     while not run.finished(hp.epochs, hp.patience):
-        order = permutation(backend.xp, hp.seed, run.epoch, train.n, backend.device)
+        order = epoch_order(backend, hp, run.epoch, train.n)
         feed = Feed(train.X, train.y, train.weight, train.shift, train.scale, order)
         while run.step < epoch_steps:
             size, left = (batch_size, n_full - run.step) if run.step < n_full else (last_batch, 1)
@@ -197,6 +114,16 @@ def segments(
             evaluation = evaluate_on_device(backend, ops, network, theta, validation, hp.loss)
         run = end_epoch(backend, run, report(backend, run, hp.loss.classifies, evaluation))
         yield run
+
+
+def epoch_order(backend: Backend, hp: Hyperparameters, epoch: int, n: int) -> Array:
+    """The order (n,) int32 in which epoch ``epoch`` visits ``n`` samples, on the device.
+
+    One batch of them all is taken as it lies: shuffling would not change its sums.
+    """
+    if hp.batch_size >= n:
+        return backend.xp.arange(n, dtype=backend.xp.int32, device=backend.device)
+    return permutation(backend.xp, hp.seed, epoch, n, backend.device)
 
 
 def check_finite(backend: Backend, state: State, epoch_steps: int) -> None:

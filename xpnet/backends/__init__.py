@@ -31,6 +31,9 @@ BACKENDS = {
     "numpy": Entry(
         "numpy", "numpy", "pip install xpnet", "CPU", "a loop of in-place steps on reused buffers"
     ),
+    "numba": Entry(
+        "numba", "numba", "pip install 'xpnet[numba]'", "CPU", "compiled loops, on NumPy's arrays"
+    ),
     "cupy": Entry(
         "cupy",
         "cupy",
@@ -55,7 +58,7 @@ BACKENDS = {
     ),
 }
 
-AUTOMATIC = ("cupy", "numpy")
+AUTOMATIC = ("cupy", "numba", "numpy")
 """What ``"auto"`` tries, in this order; the last always works."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,11 +11,22 @@ import numpy as np
 from ..ops import Ops
 from ..types import Array, Namespace
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "ManySteps"]
 
 State = TypeVar("State")
 Data = TypeVar("Data")
 StepFunction = Callable[[State, Data], State]
+
+
+class ManySteps(ABC):
+    """A compiled step that can do n of itself at once."""
+
+    @abstractmethod
+    def many(self, state: Any, data: Any, n: int) -> Any:
+        """``n`` steps; the state is donated."""
+
+    def __call__(self, state: Any, data: Any) -> Any:
+        return self.many(state, data, 1)
 
 
 class Backend:
@@ -91,6 +103,9 @@ class Backend:
 
         NumPy's warnings are off: the step itself records what is not finite.
         """
+        if isinstance(step, ManySteps):
+            done: State = step.many(state, data, n)
+            return done
         with np.errstate(all="ignore"):
             for _ in range(n):
                 state = step(state, data)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -13,22 +14,115 @@ from jax import lax
 from ..errors import BackendError, UsageError
 from ..ops import Ops
 from ..types import Array
-from .backend import Backend, Data, State, StepFunction
+from .backend import Backend, Data, ManySteps, State, StepFunction
 
 __all__ = ["JaxBackend", "load", "of"]
 
 
-class CompiledStep:
-    """A step that can be run once, or n times in one compiled loop; the state is donated."""
+@jax.tree_util.register_pytree_node_class
+class Blocks:
+    """A flat vector (n,) kept as its blocks while a segment runs; the gaps are 0.
 
-    def __init__(self, step: Callable[[Any, Any], Any]) -> None:
+    Slices of one vector and their concatenation would be copied in every step: with a batch of
+    one that takes longer than all the rest.
+    """
+
+    def __init__(self, blocks: Sequence[Array], offsets: Sequence[int], n: int) -> None:
+        self.blocks = tuple(blocks)
+        self.offsets = tuple(offsets)
+        self.n = n
+
+    @property
+    def dtype(self) -> Any:
+        return self.blocks[0].dtype
+
+    def like(self, blocks: Sequence[Array]) -> Blocks:
+        """Other blocks in the same places."""
+        return Blocks(blocks, self.offsets, self.n)
+
+    def tree_flatten(self) -> tuple[tuple[Array, ...], Any]:
+        return self.blocks, (self.offsets, self.n)
+
+    @classmethod
+    def tree_unflatten(cls, layout: Any, blocks: Any) -> Blocks:
+        return cls(blocks, *layout)
+
+
+def each_block(primitive: Callable[..., Any]) -> Callable[..., Any]:
+    """An element-wise primitive on vectors, done block by block on ``Blocks``."""
+
+    def on_blocks(ops: Ops, first: Blocks, *others: Any) -> Any:
+        results = [
+            primitive(ops, block, *(o.blocks[i] if isinstance(o, Blocks) else o for o in others))
+            for i, block in enumerate(first.blocks)
+        ]
+        if isinstance(results[0], tuple):
+            return tuple(first.like(blocks) for blocks in zip(*results, strict=True))
+        return first.like(results)
+
+    return on_blocks
+
+
+class BlockOps(Ops):
+    """The reference, for a theta, slots and a gradient that are ``Blocks``."""
+
+    scale_by = each_block(Ops.scale_by)
+    clip_value = each_block(Ops.clip_value)
+    sgd = each_block(Ops.sgd)
+    momentum = each_block(Ops.momentum)
+    rmsprop = each_block(Ops.rmsprop)
+    adam = each_block(Ops.adam)
+
+    def unpack(self, theta: Any, offsets: Any, shapes: Any) -> list[Array]:
+        return list(theta.blocks)
+
+    def pack(self, blocks: Sequence[Array], offsets: Sequence[int], n: int) -> Any:
+        return Blocks(blocks, offsets, n)
+
+    def square_sum(self, g: Any) -> Array:
+        return sum(Ops.square_sum(self, block) for block in g.blocks)
+
+    def add_weights(self, v: Any, a: Array | float, theta: Any, n_weights: int) -> Any:
+        places = zip(v.offsets, v.blocks, theta.blocks, strict=True)
+        return v.like([V + a * T if offset < n_weights else V for offset, V, T in places])
+
+
+class CompiledStep(ManySteps):
+    """n steps in one compiled loop; the state is donated.
+
+    ``layout``, where it is known, says how theta and the slots are cut into ``Blocks``.
+    """
+
+    def __init__(self, step: Callable[[Any, Any], Any], ops: Ops, layout: Any = None) -> None:
+        def cut(vector: Array) -> Blocks:
+            offsets, _ = layout
+            return Blocks(Ops.unpack(ops, vector, *layout), offsets, vector.shape[0])
+
+        def join(vector: Blocks) -> Array:
+            return Ops.pack(ops, vector.blocks, vector.offsets, vector.n)
+
+        def vectors(state: Any, f: Callable[[Any], Any]) -> Any:
+            if layout is None:
+                return state
+            return state._replace(theta=f(state.theta), slots=tuple(map(f, state.slots)))
+
         def many(state: Any, data: Any, n: Array) -> Any:
-            return lax.fori_loop(0, n, lambda _, state: step(state, data), state)
+            state = vectors(state, cut)
+            state = lax.fori_loop(0, n, lambda _, state: step(state, data), state)
+            return vectors(state, join)
 
-        self.many = jax.jit(many, donate_argnums=0)
+        self.compiled = jax.jit(many, donate_argnums=0)
 
-    def __call__(self, state: Any, data: Any) -> Any:
-        return self.many(state, data, 1)
+    def many(self, state: Any, data: Any, n: int) -> Any:
+        return self.compiled(state, data, n)
+
+
+@functools.lru_cache(maxsize=32)
+def compiled(build: Any, device: Any, reference: bool) -> CompiledStep:
+    """The compiled step of ``build``, the same for an equal one."""
+    layout = None if reference else build.network.layout
+    ops = Ops(xp, device) if reference else BlockOps(xp, device)
+    return CompiledStep(build(ops), ops, layout)
 
 
 class JaxBackend(Backend):
@@ -48,13 +142,10 @@ class JaxBackend(Backend):
     def compile(
         self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False
     ) -> StepFunction[State, Data]:
-        return CompiledStep(super().compile(build, reference=reference))
-
-    def loop(self, step: StepFunction[State, Data], state: State, data: Data, n: int) -> State:
-        if isinstance(step, CompiledStep):
-            compiled: State = step.many(state, data, n)
-            return compiled
-        return super().loop(step, state, data, n)
+        if isinstance(build, Hashable) and hasattr(build, "network"):
+            return compiled(build, self.device, reference)
+        ops = self.reference_ops()
+        return CompiledStep(build(ops), ops)
 
 
 def load(device: str | None) -> Backend:

@@ -13,36 +13,13 @@ from ..errors import check_choice
 from ..ops import FLUSH_EVERY, TINY, Ops
 from ..types import Array, LossResult
 from .backend import Backend, Data, State, StepFunction
+from .in_place import IN_PLACE
+from .workspace import Workspace
 
-__all__ = ["NumpyOps", "Workspace", "load", "of"]
+__all__ = ["NumpyBackend", "NumpyOps", "Workspace", "adam_rate", "load", "of"]
 
 CHUNK = 16384
 """Elements an optimizer works on at a time: few enough to stay in the cache."""
-
-
-class Workspace:
-    """The buffers of one compiled step: its k-th request gets the same memory every time."""
-
-    def __init__(self) -> None:
-        self.buffers: dict[tuple[int, tuple[int, ...], Any], Any] = {}
-        self.requests = 0
-
-    def restart(self) -> None:
-        """A new step begins: hand the buffers out again from the first."""
-        self.requests = 0
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        self.requests += 1
-        key = (self.requests, shape, dtype)
-        if key not in self.buffers:
-            self.buffers[key] = np.empty(shape, dtype)
-        return self.buffers[key]
-
-    def move(self, old: Array, new: Array) -> None:
-        """From the next step on, hand out ``new`` where ``old`` was handed out."""
-        for key, buffer in self.buffers.items():
-            if buffer is old:
-                self.buffers[key] = new
 
 
 class NumpyOps(Ops):
@@ -57,6 +34,13 @@ class NumpyOps(Ops):
         if self.workspace is None:
             return np.empty(shape, dtype)
         return self.workspace.empty(shape, dtype)
+
+    def constant(self, key: Any, make: Callable[[], Array]) -> Array:
+        """An array that never changes, such as a row of ones; the workspace keeps it."""
+        return make() if self.workspace is None else self.workspace.constant(key, make)
+
+    def rows(self, start: Array | int, m: int) -> Array:
+        return start + self.constant(("rows", m), lambda: np.arange(m, dtype=np.int32))
 
     def take(self, A: Array, index: Array) -> Array:
         out = self.empty((len(index), *A.shape[1:]), A.dtype)
@@ -75,28 +59,34 @@ class NumpyOps(Ops):
     def affine(
         self, x: Array, W: Array, b: Array, f: Activation
     ) -> tuple[Array, tuple[Array, Array]]:
-        if f.name not in ("identity", "relu"):
+        if f.name != "identity" and f.name not in IN_PLACE:
             return super().affine(x, W, b, f)
         y = np.matmul(x, W, out=self.empty((len(x), W.shape[1]), W.dtype))
         y += b
-        if f.name == "relu":
-            np.maximum(y, 0, out=y)
+        if f.name in IN_PLACE:
+            IN_PLACE[f.name].function(y)
         return y, (x, y)
 
     def affine_grad(
         self, dy: Array, saved: tuple[Array, Array], W: Array, f: Activation, need_dx: bool
     ) -> tuple[Array | None, Array, Array]:
         x, y = saved
-        dz = dy
-        if f.name == "relu":
-            dz = np.multiply(dy, y > 0, out=self.empty(dy.shape, dy.dtype))
-        elif f.name != "identity":
-            dz = dy * f.derivative(self.xp, y)
+        dz = self.activation_grad(dy, y, f)
         dW = np.dot(x.T, dz, out=self.empty(W.shape, W.dtype))  # for one row matmul is slow
-        ones = np.ones(len(dz), dz.dtype)
+        ones = self.constant(("ones", len(dz), dz.dtype), lambda: np.ones(len(dz), dz.dtype))
         db = np.matmul(ones, dz, out=self.empty(dz.shape[1:], dz.dtype))  # faster than a sum
         dx = np.matmul(dz, W.T, out=self.empty(x.shape, x.dtype)) if need_dx else None
         return dx, dW, db
+
+    def activation_grad(self, dy: Array, z_or_y: Array, f: Activation) -> Array:
+        """dz = dy * f'(z)."""
+        if f.name == "identity":
+            return dy
+        if f.name not in IN_PLACE:
+            return dy * f.derivative(self.xp, z_or_y)
+        dz = self.empty(dy.shape, dy.dtype)
+        IN_PLACE[f.name].gradient(dy, z_or_y, dz)
+        return dz
 
     def softmax_xent(
         self,
@@ -108,17 +98,28 @@ class NumpyOps(Ops):
     ) -> LossResult:
         if target.ndim != 1 or weight is not None or smoothing:
             return super().softmax_xent(logits, target, weight, scale, smoothing)
-        row = np.arange(len(logits))
-        top = logits.max(axis=1, keepdims=True)
-        p = np.subtract(logits, top, out=self.empty(logits.shape, logits.dtype))
-        true_logit = p[row, target]
-        hit = logits.argmax(axis=1) == target
+        m, C = logits.shape
+        first = self.constant(("first", m, C), lambda: np.arange(m, dtype=np.intp) * C)
+        best = logits.argmax(axis=1)
+        top = logits.take(first + best)  # several times faster than a maximum along rows
+        true = first + target
+        true_logit = logits.take(true) - top
+        p = np.subtract(logits, top[:, None], out=self.empty(logits.shape, logits.dtype))
         np.exp(p, out=p)
-        e_sum = p.sum(axis=1, keepdims=True)
-        loss = np.log(e_sum[:, 0]) - true_logit
-        p *= scale / e_sum
-        p[row, target] -= scale
-        return LossResult(loss.sum(), hit.sum(dtype=np.int32), p)
+        e_sum = p.sum(axis=1)
+        loss = np.log(e_sum) - true_logit
+        p *= (scale / e_sum)[:, None]
+        p.reshape(-1)[true] -= scale
+        return LossResult(loss.sum(), np.int32(np.count_nonzero(best == target)), p)
+
+    def unpack(
+        self, theta: Array, offsets: Sequence[int], shapes: Sequence[tuple[int, ...]]
+    ) -> list[Array]:
+        if self.workspace is None:
+            return super().unpack(theta, offsets, shapes)
+        return self.workspace.views_of(
+            theta, lambda: super(NumpyOps, self).unpack(theta, offsets, shapes)
+        )
 
     def pack(self, blocks: Sequence[Array], offsets: Sequence[int], n: int) -> Array:
         g = self.empty((n,), blocks[0].dtype)
@@ -204,10 +205,7 @@ class NumpyOps(Ops):
         beta2: float,
         eps: float,
     ) -> tuple[Array, Array, Array]:
-        # lr m/M / (sqrt(v/V) + eps) with the constants moved out of the vectors
-        M = (1.0 - beta1 ** int(t[0])) / (1.0 - beta1)
-        root_V = ((1.0 - beta2 ** int(t[0])) / (1.0 - beta2)) ** 0.5
-        rate, floor = float(lr[0]) * root_V / M, eps * root_V
+        rate, floor = adam_rate(t, lr, beta1, beta2, eps)
         due = t[0] % FLUSH_EVERY == 0
         for part, T, G, m_part, v_part in chunks(theta, g, m, v):
             m_part *= beta1
@@ -225,6 +223,16 @@ class NumpyOps(Ops):
             part *= rate
             T -= part
         return theta, m, v
+
+
+def adam_rate(t: Array, lr: Array, beta1: float, beta2: float, eps: float) -> tuple[float, float]:
+    """``rate`` and ``floor`` of theta -= rate m / (sqrt(v) + floor), where no vector is divided.
+
+    lr (m / M) / (sqrt(v / V) + eps) = (lr sqrt(V) / M) m / (sqrt(v) + eps sqrt(V))
+    """
+    M = (1.0 - beta1 ** int(t[0])) / (1.0 - beta1)
+    root_V = ((1.0 - beta2 ** int(t[0])) / (1.0 - beta2)) ** 0.5
+    return float(lr[0]) * root_V / M, eps * root_V
 
 
 def chunks(*vectors: Array) -> Any:
@@ -247,11 +255,24 @@ class NumpyBackend(Backend):
     def ops(self) -> Ops:
         return NumpyOps()
 
+    def same_place(self, other: Backend) -> bool:
+        return isinstance(other, NumpyBackend)
+
     def compile(
         self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False
     ) -> StepFunction[State, Data]:
+        if reference:
+            return build(self.reference_ops())
+        return self.with_workspace(build, NumpyOps)
+
+    def with_workspace(
+        self,
+        build: Callable[[Ops], StepFunction[State, Data]],
+        ops: Callable[[Workspace], Ops],
+    ) -> StepFunction[State, Data]:
+        """The step made of such primitives, which find their memory where it was last time."""
         workspace = Workspace()
-        step = build(self.reference_ops() if reference else NumpyOps(workspace))
+        step = build(ops(workspace))
 
         def compiled(state: State, data: Data) -> State:
             workspace.restart()

@@ -94,6 +94,7 @@ def primitive_cases(seed: int = 0) -> Cases:
             "distributions": (vector((M, C)), positive((M, C)), None, 1 / M, 0.0),
             "far": (vector((M, C), 300.0), labels(), None, 1 / M, 0.0),
         },
+        "unpack": {"": (vector(128), [0, 64], [(3, 4), (5,)])},
         "pack": {"": ([vector((3, 4)), vector(5)], [0, 64], 128)},
         "square_sum": {"": (vector(),)},
         "scale_by": {"": (vector(), np.asarray([0.3]))},

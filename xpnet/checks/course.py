@@ -14,7 +14,7 @@ from ..hyperparameters import Hyperparameters
 from ..ops import Ops
 from ..random import permutation
 from ..state import Feed, State, initial_state, map_arrays
-from ..train import make_step
+from ..step import TrainingStep
 from .compare import TOLERANCES, Row, relative_error, row
 from .divergence import first_divergence
 from .subject import Subject, donated
@@ -77,7 +77,7 @@ def start_track(subject: Subject, backend: Backend, dtype: str, *, reference: bo
     state = map_arrays(donated(backend), state._replace(theta=subject.start(dtype)))
     order = permutation(backend.xp, hp.seed, 0, data.n, backend.device)
     feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order)
-    build = make_step(network, hp, subject.batch_size, subject.epoch_steps)
+    build = TrainingStep(network, hp, subject.batch_size, subject.epoch_steps)
     ops = backend.reference_ops() if reference else backend.ops()
     return Track(backend, ops, backend.compile(build, reference=reference), state, feed)
 

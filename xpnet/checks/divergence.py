@@ -11,7 +11,7 @@ from ..hyperparameters import Hyperparameters
 from ..network import Network
 from ..ops import Ops
 from ..state import Feed, State, map_arrays
-from ..train import make_step
+from ..step import TrainingStep
 from .cases import convert, leaves
 from .compare import TOLERANCES, relative_error
 from .trace import Call, Recorder, located
@@ -62,7 +62,7 @@ def record(
 
     recorder = Recorder(ops, snapshot)
     batch_size = min(hp.batch_size, feed.X.shape[0])
-    step = make_step(located(network), hp, batch_size, n)(recorder)  # type: ignore[arg-type]
+    step = TrainingStep(located(network), hp, batch_size, n)(recorder)  # type: ignore[arg-type]
     backend.loop(step, state, feed, 1)
     return recorder.calls
 

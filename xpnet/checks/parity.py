@@ -17,7 +17,7 @@ from ..backends import Backend
 from ..errors import DataError, check_count
 from ..ops import Ops
 from ..random import keep_mask, permutation
-from ..train import descend
+from ..step import descend
 from ..types import Array, Noise
 from .cases import convert, leaves, primitive_cases, primitives
 from .compare import EXACT, TOLERANCES, Row, compare, row

@@ -12,9 +12,9 @@ from ..checks.trace import Call, Recorder, located
 from ..data import Dataset
 from ..hyperparameters import Hyperparameters
 from ..network import Network
-from ..random import permutation
 from ..state import Feed, Run, State, map_arrays, to_device
-from ..train import make_step
+from ..step import TrainingStep
+from ..train import epoch_order
 
 __all__ = ["Origin", "find_origin"]
 
@@ -36,14 +36,14 @@ def find_origin(
     steps that went wrong; None where none does.
     """
     batch_size = min(hp.batch_size, data.n)
-    order = permutation(backend.xp, hp.seed, run.epoch, data.n, backend.device)
+    order = epoch_order(backend, hp, run.epoch, data.n)
     feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order)
     state = to_device(backend, run).state
     steps: dict[int, Any] = {}
     losses: list[float] = []
     for step in range(run.step, run.epoch_steps):
         size = min(batch_size, data.n - step * batch_size)
-        build = make_step(network, hp, size, run.epoch_steps)
+        build = TrainingStep(network, hp, size, run.epoch_steps)
         if size not in steps:
             steps[size] = backend.compile(build, reference=not fast)
         before = on_host(backend, state)
@@ -70,7 +70,7 @@ def first_bad(
 ) -> str:
     """What the first primitive that is not finite computes in the step after ``before``."""
     recorder = Recorder(backend.reference_ops(), lambda value: on_host(backend, value))
-    build = make_step(located(network), hp, size, epoch_steps)
+    build = TrainingStep(located(network), hp, size, epoch_steps)
     placed = map_arrays(lambda a: backend.xp.asarray(backend.asarray(a), copy=True), before)
     after = on_host(backend, backend.loop(build(recorder), placed, feed, 1))  # type: ignore[arg-type]
     call = next((c for c in recorder.calls if not all_finite(c.result)), None)

@@ -1,0 +1,39 @@
+"""Numba: NumPy's arrays, with the element-wise work and small batches compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import array_api_compat.numpy as xp
+import numba
+import numpy as np
+
+from ...errors import check_choice
+from ...ops import Ops
+from ..backend import Data, State, StepFunction
+from ..numpy import NumpyBackend
+from .ops import NumbaOps
+from .samples import SampleBySample, suits
+
+__all__ = ["NumbaBackend", "load"]
+
+
+class NumbaBackend(NumpyBackend):
+    """NumPy's arrays; what is done to them is compiled by Numba where that pays."""
+
+    def ops(self) -> Ops:
+        return NumbaOps()
+
+    def compile(
+        self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False
+    ) -> StepFunction[State, Data]:
+        if reference:
+            return super().compile(build, reference=True)
+        step = self.with_workspace(build, NumbaOps)
+        return SampleBySample(build, step) if suits(build) else step
+
+
+def load(device: str | None) -> NumbaBackend:
+    """NumPy's arrays, which are always on the CPU."""
+    check_choice("device of Numba", device or "cpu", ["cpu"])
+    return NumbaBackend("numba", xp, version=f"{numba.__version__} (NumPy {np.__version__})")

@@ -1,0 +1,120 @@
+"""NumPy's primitives with their element-wise work compiled; products stay with NumPy's BLAS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...activations import Activation
+from ...ops import FLUSH_EVERY, TINY
+from ...types import Array, LossResult
+from ..numpy import NumpyOps, adam_rate
+from . import kernels
+
+__all__ = ["NumbaOps"]
+
+WITH_BIAS = {"identity": False, "relu": True}
+"""The activations that are compiled together with the bias, and whether that is a ReLU."""
+
+
+class NumbaOps(NumpyOps):
+    """Each override is one pass over its arrays; what it does not cover NumPy does."""
+
+    def gather(
+        self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: Any
+    ) -> Array:
+        if shift is not None or not isinstance(scale, float):
+            return super().gather(X, index, shift, scale, dtype)
+        x = self.empty((len(index), X.shape[1]), dtype)
+        kernels.gather(X, index, x.dtype.type(scale), x)
+        return x
+
+    def affine(
+        self, x: Array, W: Array, b: Array, f: Activation
+    ) -> tuple[Array, tuple[Array, Array]]:
+        if f.name not in WITH_BIAS:
+            return super().affine(x, W, b, f)
+        y = np.matmul(x, W, out=self.empty((len(x), W.shape[1]), W.dtype))
+        kernels.add_bias(y, b, WITH_BIAS[f.name])
+        return y, (x, y)
+
+    def affine_grad(
+        self, dy: Array, saved: tuple[Array, Array], W: Array, f: Activation, need_dx: bool
+    ) -> tuple[Array | None, Array, Array]:
+        if f.name not in WITH_BIAS:
+            return super().affine_grad(dy, saved, W, f, need_dx)
+        x, y = saved
+        db = self.empty(W.shape[1:], W.dtype)
+        dz = self.empty(dy.shape, dy.dtype) if WITH_BIAS[f.name] else dy
+        kernels.relu_grad(dy, y, WITH_BIAS[f.name], dz, db)
+        dW = np.dot(x.T, dz, out=self.empty(W.shape, W.dtype))
+        dx = np.matmul(dz, W.T, out=self.empty(x.shape, x.dtype)) if need_dx else None
+        return dx, dW, db
+
+    def softmax_xent(
+        self,
+        logits: Array,
+        target: Array,
+        weight: Array | None,
+        scale: Array | float,
+        smoothing: float,
+    ) -> LossResult:
+        if target.ndim != 1 or weight is not None or smoothing or not isinstance(scale, float):
+            return super().softmax_xent(logits, target, weight, scale, smoothing)
+        dlogits = self.empty(logits.shape, logits.dtype)
+        number = logits.dtype.type
+        loss, n_correct = kernels.softmax_xent(logits, target, number(scale), dlogits)
+        return LossResult(number(loss), np.int32(n_correct), dlogits)
+
+    def sgd(self, theta: Array, g: Array, lr: Array) -> Array:
+        kernels.sgd(theta, g, lr[0])
+        return theta
+
+    def momentum(
+        self, theta: Array, g: Array, v: Array, t: Array, lr: Array, mu: float, nesterov: bool
+    ) -> tuple[Array, Array]:
+        number = theta.dtype.type
+        kernels.momentum(theta, g, v, smallest(theta, t), lr[0], number(mu), nesterov)
+        return theta, v
+
+    def rmsprop(
+        self, theta: Array, g: Array, v: Array, t: Array, lr: Array, rho: float, eps: float
+    ) -> tuple[Array, Array]:
+        number = theta.dtype.type
+        kernels.rmsprop(
+            theta, g, v, smallest(theta, t), lr[0], number(rho), number(1.0 - rho), number(eps)
+        )
+        return theta, v
+
+    def adam(
+        self,
+        theta: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        t: Array,
+        lr: Array,
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        rate, floor = adam_rate(t, lr, beta1, beta2, eps)
+        number = theta.dtype.type
+        kernels.adam(
+            theta,
+            g,
+            m,
+            v,
+            smallest(theta, t),
+            number(rate),
+            number(beta1),
+            number(beta2),
+            number(floor),
+        )
+        return theta, m, v
+
+
+def smallest(theta: Array, t: Array) -> Any:
+    """Slots below this become 0 at step ``t``: see ``Ops.flush``."""
+    return theta.dtype.type(TINY if t[0] % FLUSH_EVERY == 0 else 0)

@@ -1,0 +1,113 @@
+"""The training step: one batch, one update of theta."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .hyperparameters import Hyperparameters
+from .network import Network, one_over
+from .ops import Ops
+from .state import Feed, State
+from .types import Array, Namespace, Noise
+
+__all__ = ["TrainingStep", "descend"]
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """What ``Backend.compile`` is given: called with the primitives, it makes the step.
+
+    The step trains ``network`` on the next ``batch_size`` samples. Being a value that can be
+    compared and looked at, it lets a backend find a step compiled before, or one made for it.
+    """
+
+    network: Network
+    hp: Hyperparameters
+    batch_size: int
+    epoch_steps: int
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epoch_steps * self.hp.epochs
+
+    def __call__(self, ops: Ops) -> Callable[[State, Feed], State]:
+        network, hp, batch_size = self.network, self.hp, self.batch_size
+        xp = ops.xp
+
+        def step(state: State, feed: Feed) -> State:
+            theta, t = state.theta, state.t + 1
+            index = ops.take(feed.order, ops.rows(state.position, batch_size))
+            x = ops.gather(feed.X, index, feed.shift, feed.scale, theta.dtype)
+            target = ops.take(feed.y, index)
+            if feed.weight is None:
+                weight, total = None, float(batch_size)
+                mean: Array | float = 1.0 / batch_size
+            else:
+                weight = ops.take(feed.weight, index)
+                total = xp.sum(weight)
+                mean = one_over(xp, total)
+
+            loss, g, _ = network.loss_and_grad(
+                ops,
+                theta,
+                x,
+                target,
+                hp.loss,
+                weight=weight,
+                scale=mean,
+                noise=Noise(hp.seed, state.t, ops.rows(0, batch_size)),
+            )
+            lr = self.learning_rate(xp, state.t, theta.dtype)
+            theta, slots = descend(ops, network, hp, theta, g, state.slots, t, lr)
+
+            is_bad = ~xp.isfinite(loss.loss_sum)
+            n_correct = state.n_correct
+            if loss.n_correct is not None:
+                n_correct = n_correct + loss.n_correct
+            return State(
+                theta=theta,
+                slots=slots,
+                t=t,
+                position=state.position + batch_size,
+                loss_sum=state.loss_sum + loss.loss_sum,
+                weight_sum=state.weight_sum + total,
+                n_correct=n_correct,
+                first_bad_step=xp.where(
+                    (state.first_bad_step == 0) & is_bad, t, state.first_bad_step
+                ),
+            )
+
+        return step
+
+    def learning_rate(self, xp: Namespace, t: Array, dtype: object) -> Array:
+        """The learning rate of the step that follows ``t`` steps; the shape is that of ``t``."""
+        factor = self.hp.schedule(xp, t, dtype, self.epoch_steps, self.total_steps)
+        return self.hp.optimizer.lr * factor
+
+
+def descend(
+    ops: Ops,
+    network: Network,
+    hp: Hyperparameters,
+    theta: Array,
+    g: Array,
+    slots: tuple[Array, ...],
+    t: Array,
+    lr: Array,
+) -> tuple[Array, tuple[Array, ...]]:
+    """From the gradient to the next theta and slots: clipping, decay, the optimizer's update."""
+    if hp.clip_value is not None:
+        g = ops.clip_value(g, hp.clip_value)
+    if hp.clip_norm is not None:
+        norm = ops.xp.sqrt(ops.square_sum(g))
+        too_long = norm > hp.clip_norm
+        factor = ops.xp.where(too_long, hp.clip_norm / (norm + 1e-6), ops.xp.ones_like(norm))
+        g = ops.scale_by(g, factor)
+    if hp.optimizer.l2:
+        g = ops.add_weights(g, hp.optimizer.l2, theta, network.n_weights)
+    if hp.optimizer.weight_decay:
+        shrink = -lr * hp.optimizer.weight_decay
+        theta = ops.add_weights(theta, shrink, theta, network.n_weights)
+    return hp.optimizer.update(ops, theta, g, slots, t, lr)
