@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -21,7 +22,8 @@ from xpnet.cli.options import Number
 from xpnet.errors import BackendError, TrainingError
 from xpnet.tensorfile import read, write
 
-train_module = sys.modules["xpnet.cli.train"]  # the name ``cli.train`` is the command
+AUTOMATIC = backends.get("auto").name
+train_module = importlib.import_module("xpnet.cli.train")
 
 EPOCH_KEYS = {
     "event",
@@ -219,11 +221,13 @@ COUNTS = [
     "--steps",
     "--directions",
     "--coordinates",
+    "--rounds",
 ]
 COMMAND_OF = {
     "--steps": "parity",
     "--directions": "gradcheck",
     "--coordinates": "gradcheck",
+    "--rounds": "bench",
     "--scale": "explain",
     "--learning-rate": "doctor",
     "--momentum": "doctor",
@@ -262,7 +266,7 @@ def test_a_senseless_number_is_refused_by_the_name_of_its_option(invoke, flag, v
 
 def test_no_numeric_option_is_left_out():
     kinds = ("integer", "float", "widths", "class weights")
-    params = [p for command in cli.cli.commands.values() for p in command.params]
+    params = [p for name in cli.COMMANDS for p in cli.cli.get_command(None, name).params]
     numeric = [p for p in params if p.type.name in kinds]
     assert {p.opts[0] for p in numeric} == set(WRONG)
     assert all(isinstance(p.type, Number) for p in numeric if p.type.name in kinds[:2])
@@ -288,7 +292,7 @@ def test_a_number_that_is_needlessly_large_is_fine(train, flag):
     ("option", "variable", "values", "default"),
     [
         ("dtype", "XPNET_DTYPE", ("float64", "float32"), "float32"),
-        ("backend", "XPNET_BACKEND", ("array-api-strict", "numpy"), "numpy"),
+        ("backend", "XPNET_BACKEND", ("array-api-strict", "numpy"), AUTOMATIC),
         ("device", "XPNET_DEVICE", ("device1", "cpu"), "cpu"),
     ],
 )
@@ -322,7 +326,7 @@ def test_the_resolved_configuration_is_in_the_model(train, tmp_path, monkeypatch
     assert config["options"]["hidden"] == [8]
     assert config["options"]["lr"] == package.SGD().lr
     assert config["hyperparameters"]["optimizer"]["type"] == "sgd"
-    assert config["machine"]["backend"] == "numpy"
+    assert config["machine"]["backend"] == AUTOMATIC
     assert config["machine"]["device"] == "cpu"
     assert config["machine"]["threads"] == 1
 
@@ -347,7 +351,7 @@ def test_json_lines_have_exactly_the_promised_keys(train, split):
     assert set(result) == RESULT_KEYS
     assert result["event"] == "result"
     assert result["epochs"] == 2
-    assert result["backend"] == "numpy"
+    assert result["backend"] == AUTOMATIC
     assert result["dtype"] == "float32"
     assert result["parameters"] == mlp(784, 8, 10).n_parameters
     assert 0 <= result["test_accuracy"] <= 1
@@ -425,7 +429,7 @@ def test_on_a_terminal_there_is_a_live_bar_and_then_a_summary():
         plain,
     )
     summary = out[out.rindex("━") :]
-    assert re.search(r"6,370 parameters trained for 3 epochs in [\d.]+ s on numpy", summary)
+    assert re.search(rf"6,370 parameters trained for 3 epochs in [\d.]+ s on {AUTOMATIC}", summary)
     assert re.search(r"test loss [\d.]+, accuracy [\d.]+%", summary)
 
 

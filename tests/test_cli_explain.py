@@ -1,5 +1,6 @@
 """``xpnet explain``: verdicts, exit codes, what people and programs get to read, every error."""
 
+import importlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from xpnet.activations import ACTIVATIONS
 from xpnet.mistakes import CATALOGUE, Explanation, Finding
 from xpnet.mistakes.read import read_gradients
 
-command = sys.modules["xpnet.cli.explain"]  # the name ``cli.explain`` is the command
+command = importlib.import_module("xpnet.cli.explain")
 
 KEYS = {"gradients", "factor", "reading", "warnings", "correct"}
 FINDING_KEYS = {

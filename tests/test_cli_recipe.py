@@ -1,6 +1,7 @@
 """``xpnet recipe``: list, show, run; JSON lines, exit codes, plots, and what is refused."""
 
 import dataclasses
+import importlib
 import sys
 
 import numpy as np
@@ -211,7 +212,7 @@ def test_plot(recipe, tmp_path, name, start):
 
 
 def test_plots_that_cannot_be_drawn_are_refused_before_the_run(recipe, monkeypatch):
-    monkeypatch.setattr(sys.modules["xpnet.cli.recipe"], "follow", pytest.fail)
+    monkeypatch.setattr(importlib.import_module("xpnet.cli.recipe"), "follow", pytest.fail)
     for path, code, message in (
         ("nowhere/run.png", 74, "nowhere/run.png: No such file or directory: check the path"),
         ("run.pgn", 2, "run.pgn: the name says what kind of picture to draw: did you mean 'p"),
@@ -248,7 +249,7 @@ def test_without_matplotlib(recipe, monkeypatch):
         (["run", GATE, "--epochs", "x"], "'x' is no whole number"),
         (["run", GATE, "--seed", "-1"], "seed must be a whole number >= 0, not -1"),
         (["run", GATE, "--backend", "nunpy"], "'nunpy': did you mean 'numpy'?"),
-        (["run", GATE, "--device", "gpu"], "unknown device of NumPy 'gpu'"),
+        (["run", GATE, "--backend", "numpy", "--device", "gpu"], "unknown device of NumPy 'gpu'"),
     ],
 )
 def test_refused(recipe, arguments, message):

@@ -197,7 +197,7 @@ def test_a_mistake_in_the_file_counts_also_where_a_flag_beats_it(run):
 
 
 def test_every_option_of_train_has_a_type_for_files():
-    command = cli.cli.commands["train"]
+    command = cli.cli.get_command(None, "train")
     for param in command.params:
         wanted, fits = config.type_of(param)
         assert wanted

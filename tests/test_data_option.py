@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import os
-import sys
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from xpnet import DataError, Dataset, Huber, cli, datasets, load
 from xpnet.checkpoint import load_checkpoint
 from xpnet.cli import sources
 
-train_module = sys.modules["xpnet.cli.train"]
+train_module = importlib.import_module("xpnet.cli.train")
 
 FAST = ["--hidden", "8", "--epochs", "2", "--threads", "1"]
 

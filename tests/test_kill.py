@@ -173,9 +173,9 @@ def test_a_signal_without_checkpoint_says_what_would_have_kept_the_training():
 
 
 SLOW_SEGMENT = """
-import signal, sys, time
+import importlib, signal, sys, time
 from xpnet import cli
-module = sys.modules["xpnet.cli.train"]
+module = importlib.import_module("xpnet.cli.train")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 def handlers():
     return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import sys
 import traceback
@@ -12,18 +13,8 @@ import click
 
 from ..errors import XpnetError
 from ..version import __version__
-from .backends import backends
-from .doctor import doctor
-from .evaluate import evaluate
-from .explain import explain
-from .gradcheck import gradcheck
 from .options import Commands
-from .parity import parity
-from .predict import predict
-from .recipe import recipe
-from .show import show
 from .signals import stop_on_sigterm
-from .train import train
 
 __all__ = ["cli", "main"]
 
@@ -57,29 +48,42 @@ REMEDIES = {
 INTERNAL, INPUT_OUTPUT, INTERRUPTED = 70, 74, 130
 
 
+COMMANDS = (
+    "backends",
+    "bench",
+    "doctor",
+    "evaluate",
+    "explain",
+    "gradcheck",
+    "parity",
+    "predict",
+    "recipe",
+    "show",
+    "train",
+)
+
+
+class Modules(Commands):
+    """Commands that are modules here, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            module = importlib.import_module(f".{cmd_name}", __name__)
+            self.add_command(getattr(module, cmd_name))
+        return super().get_command(ctx, cmd_name)
+
+
 @click.group(
-    cls=Commands,
+    cls=Modules,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + ".",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Train multilayer perceptrons on NumPy and every other array library."""
-
-
-for command in (
-    backends,
-    evaluate,
-    predict,
-    show,
-    train,
-    gradcheck,
-    parity,
-    explain,
-    doctor,
-    recipe,
-):
-    cli.add_command(command)
 
 
 def main() -> None:

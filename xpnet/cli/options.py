@@ -39,7 +39,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if not args[0].startswith("-"):
-            check_choice("command", args[0], self.commands)
+            check_choice("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ...activations import Activation
 from ...ops import FLUSH_EVERY, TINY
 from ...types import Array, LossResult
-from ..numpy import NumpyOps, adam_rate
+from ..numpy.ops import NumpyOps, adam_rate
 from . import kernels
 
 __all__ = ["NumbaOps"]

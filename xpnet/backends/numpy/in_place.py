@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..types import Array
+from ...types import Array
 
 __all__ = ["IN_PLACE", "InPlace"]
 

@@ -1,4 +1,4 @@
-"""NumPy: the default. Overrides that write in place and reuse their buffers."""
+"""The primitives in NumPy, written in place on memory that is used again."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from ..activations import Activation
-from ..errors import check_choice
-from ..ops import FLUSH_EVERY, TINY, Ops
-from ..types import Array, LossResult
-from .backend import Backend, Data, State, StepFunction
+from ...activations import Activation
+from ...ops import FLUSH_EVERY, TINY, Ops
+from ...types import Array, LossResult
 from .in_place import IN_PLACE
 from .workspace import Workspace
 
-__all__ = ["NumpyBackend", "NumpyOps", "Workspace", "adam_rate", "load", "of"]
+__all__ = ["NumpyOps", "adam_rate"]
 
 CHUNK = 16384
 """Elements an optimizer works on at a time: few enough to stay in the cache."""
@@ -247,46 +245,3 @@ def chunks(*vectors: Array) -> Any:
 def flush(slot: Array) -> None:
     """Set tiny values to 0, as ``Ops.flush`` does, in place."""
     slot[np.abs(slot) < TINY] = 0
-
-
-class NumpyBackend(Backend):
-    """NumPy, whose compiled steps have a workspace."""
-
-    def ops(self) -> Ops:
-        return NumpyOps()
-
-    def same_place(self, other: Backend) -> bool:
-        return isinstance(other, NumpyBackend)
-
-    def compile(
-        self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False
-    ) -> StepFunction[State, Data]:
-        if reference:
-            return build(self.reference_ops())
-        return self.with_workspace(build, NumpyOps)
-
-    def with_workspace(
-        self,
-        build: Callable[[Ops], StepFunction[State, Data]],
-        ops: Callable[[Workspace], Ops],
-    ) -> StepFunction[State, Data]:
-        """The step made of such primitives, which find their memory where it was last time."""
-        workspace = Workspace()
-        step = build(ops(workspace))
-
-        def compiled(state: State, data: Data) -> State:
-            workspace.restart()
-            return step(state, data)
-
-        return compiled
-
-
-def load(device: str | None) -> Backend:
-    """NumPy, which is always on the CPU."""
-    check_choice("device of NumPy", device or "cpu", ["cpu"])
-    return NumpyBackend("numpy", xp, version=np.__version__)
-
-
-def of(_array: Array) -> Backend:
-    """The backend of a NumPy array."""
-    return load(None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Array
+from ...types import Array
 
 __all__ = ["Workspace"]
 

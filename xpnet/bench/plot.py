@@ -1,0 +1,121 @@
+"""Pictures of what was measured, drawn by matplotlib, which is optional."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError, did_you_mean
+from ..files import check_writable, write_atomically
+from .limit import LIMIT
+from .record import Measured
+from .standing import Standing, ranked, standings
+from .sweep import growth
+from .workloads import SWEEPS
+
+__all__ = ["check_plot", "plot_sweeps", "plot_workloads"]
+
+OURS, THEIRS, LINE = "#0b6e8f", "#b4b8bd", "#c0392b"
+SHADES = ("#0b6e8f", "#e08e0b", "#3f9c4d", "#7b4ea3", "#55616d", "#b5533c", "#8a8f2a", "#d06fa6")
+
+
+def check_plot(path: Path) -> None:
+    """Raise now what drawing would raise later.
+
+    UsageError where matplotlib is missing or cannot draw such a file, OSError where the file
+    cannot be written.
+    """
+    known = new_figure().canvas.get_supported_filetypes()
+    if kind_of(path) not in known:
+        wanted = did_you_mean(kind_of(path), known)
+        raise UsageError(f"{path}: the name says what kind of picture to draw: {wanted}")
+    check_writable(path)
+
+
+def plot_workloads(measured: Sequence[Measured], clock: str, title: str, path: Path) -> None:
+    """Bars for each workload: how many times as long as the matrix products alone each one takes.
+
+    What is not ranked is not drawn.
+    """
+    tables = [ranked(standings(m.workload, m.outcomes, clock)) for m in measured]
+    rows = -(-len(measured) // 2)
+    n_bars = max(map(len, tables))
+    figure = new_figure(figsize=(10, 0.8 + rows * (0.85 + 0.24 * n_bars)), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(rows, 2 if len(measured) > 1 else 1, squeeze=False)
+    for axes, entry, table in zip(grid.flat, measured, tables, strict=False):
+        draw_bars(axes, entry, [s for s in table if s.to_limit])
+    for axes in grid.flat[len(measured) :]:
+        axes.set_visible(False)
+    save(figure, path)
+
+
+def draw_bars(axes: Any, entry: Measured, table: Sequence[Standing]) -> None:
+    """The contestants of one workload, the fastest above, whiskers from the best to the worst."""
+    ratios = [s.to_limit for s in table if s.to_limit]
+    whiskers = [[r.median - r.low for r in ratios], [r.high - r.median for r in ratios]]
+    axes.barh(
+        [s.name for s in table],
+        [r.median for r in ratios],
+        xerr=whiskers,
+        color=[OURS if s.ours else THEIRS for s in table],
+        error_kw={"linewidth": 0.8, "ecolor": "#444444"},
+        height=0.72,
+    )
+    axes.invert_yaxis()
+    right = max((r.high for r in ratios), default=1.0)
+    for i, r in enumerate(ratios):
+        axes.text(r.high + 0.015 * right, i, f"{r.median:.2f}", va="center", fontsize=8)
+    axes.set_xlim(0, 1.14 * right)
+    axes.axvline(1.0, color=LINE, linewidth=1)
+    axes.set_title(f"{entry.workload.name}: {entry.workload.describe()}", fontsize=8, loc="left")
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel("times the matrix products alone", fontsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def plot_sweeps(measured: Mapping[str, Measured], clock: str, title: str, path: Path) -> None:
+    """Lines, both axes logarithmic: what a sample costs as the batch and the network grow."""
+    figure = new_figure(figsize=(10, 4.4), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    wheres = {"batch": "samples in a batch", "width": "units of each of the two hidden layers"}
+    for axes, sweep in zip(figure.subplots(1, 2), SWEEPS, strict=True):
+        lines = growth(sweep, measured, clock)
+        shades = iter(SHADES * (1 + len(lines) // len(SHADES)))
+        for name, points in lines.items():
+            limit = name == LIMIT
+            style = {"color": LINE, "linestyle": "--"} if limit else {"color": next(shades)}
+            width = 2.2 if name.startswith("xpnet-") else 1.2
+            axes.loglog(
+                *zip(*points, strict=True), label=name, linewidth=width, marker=".", **style
+            )
+        axes.set_xlabel(wheres[sweep])
+        axes.set_ylabel(f"{clock} microseconds a sample")
+        axes.grid(alpha=0.3, which="both", linewidth=0.5)
+        if lines:
+            axes.legend(fontsize=8)
+    save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write the picture, whose kind is what the file's name ends with, such as .png."""
+    content = io.BytesIO()
+    figure.savefig(content, format=kind_of(path), dpi=90)
+    write_atomically(path, content.getvalue())
+
+
+def kind_of(path: Path) -> str:
+    """What the name ends with, without the dot."""
+    return path.suffix.removeprefix(".").lower()
+
+
+def new_figure(**settings: Any) -> Any:
+    """An empty figure that needs no screen."""
+    try:
+        return importlib.import_module("matplotlib.figure").Figure(**settings)
+    except ImportError as error:
+        raise UsageError(f"a plot takes matplotlib ({error}): pip install 'xpnet[plot]'") from error
