@@ -188,10 +188,14 @@ def test_a_subclass_of_an_optimizer_is_not_mistaken():
 # ---- planted faults in the loop ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["forward", "through", "times_transpose", "descend"])
+WRITTEN = {"forward": 3, "activate": 0, "through": 0, "times_transpose": 2, "descend": 0}
+"""The parts of the loop, and which argument each writes to."""
+
+
+@pytest.mark.parametrize("name", WRITTEN)
 def test_a_fault_in_any_part_of_the_loop_is_found(name, monkeypatch):
     """Python runs the loop here, so that its parts can be exchanged."""
-    for part in ("forward", "through", "times_transpose", "descend", "loss_and_gradient"):
+    for part in (*WRITTEN, "loss_and_gradient"):
         monkeypatch.setattr(samples, part, getattr(samples, part).py_func)
     monkeypatch.setattr(samples, "run_steps", samples.run_steps.py_func)
     network = xpnet.mlp(12, 9, 7, 4, activation="sigmoid")
@@ -202,8 +206,7 @@ def test_a_fault_in_any_part_of_the_loop_is_found(name, monkeypatch):
 
     def slightly_wrong(*args):
         right(*args)
-        changed = {"forward": 3, "through": 0, "times_transpose": 2, "descend": 0}[name]
-        args[changed][0] *= 1.001
+        args[WRITTEN[name]][0] *= 1.001
 
     monkeypatch.setattr(samples, name, slightly_wrong)
     state, exact, _ = both("numba", network, n=4, **SGD)

@@ -18,7 +18,7 @@ from commands import little_mnist
 
 import xpnet
 from xpnet import datasets
-from xpnet.backends import peers
+from xpnet.backends import Status, peers
 from xpnet.bench import contestants, judge, memory, plot, regression, workloads
 from xpnet.bench.campaign import campaign
 from xpnet.bench.contest import Clock, Outcome, Timing, contest
@@ -42,6 +42,7 @@ def little_data(monkeypatch):
     images = little_mnist()
     workloads.images.cache_clear()
     monkeypatch.setattr(datasets, "mnist", lambda: images)
+    monkeypatch.setattr(gc, "collect", lambda: 0)  # a heap with all backends in it takes long
     yield
     workloads.images.cache_clear()
 
@@ -275,12 +276,14 @@ def test_the_honest_pass_and_each_planted_fault_is_noticed(optimizer):
     remarks = {s.name: s.remark for s in ranking}
     assert {name for name, remark in remarks.items() if not remark} == set(honest)
     assert all("did other work: after the first steps" in remarks[name] for name in cast)
-    assert max(s.deviation for s in ranking if not s.remark) < 1e-5
+    assert max(s.deviation for s in ranking if not s.remark) < 1e-4
 
 
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=lambda w: w.name)
 def test_the_judge_agrees_with_the_engine_in_float64(workload):
-    part = judge.short(scaled(dataclasses.replace(workload, n=300), 1.0))
+    n_in, *widths = workload.widths
+    narrow = (n_in, *(min(width, 64) for width in widths))
+    part = judge.short(dataclasses.replace(workload, n=300, widths=narrow))
     hp = dataclasses.replace(part.hyperparameters(), dtype="float64")
     network = part.network()
     runs = xpnet.train.segments(
@@ -289,10 +292,12 @@ def test_the_judge_agrees_with_the_engine_in_float64(workload):
     for _ in range(judge.EPOCHS * part.passes):
         while (run := next(runs)).step:
             pass
-    theta = network.split(np, run.theta)
-    loss = judge.mean_loss(part, [(p["W"], p["b"]) for p in theta])
-    assert loss == pytest.approx(judge.true_loss(part), rel=1e-9)
-    assert abs(loss / judge.mean_loss(part, part.initial()) - 1) > judge.SHORT
+    found = [(p["W"], p["b"]) for p in network.split(np, run.theta)]
+    true = judge.true_parameters(part)
+    assert judge.deviation(part, found, true) < 1e-9
+    assert judge.deviation(part, part.initial(), true) == 1.0
+    evaluation = xpnet.evaluate(network, run.theta, part.dataset(), loss=hp.loss)
+    assert judge.mean_loss(part, found) == pytest.approx(evaluation.loss, rel=1e-9)
 
 
 def test_short_is_short_but_has_a_smaller_batch():
@@ -334,8 +339,11 @@ def test_nothing_is_learned_while_building():
             assert (W == V).all()
 
 
-def test_names_are_those_installed_here():
+def test_names_are_those_installed_here(monkeypatch):
+    usable = [Status(name, name != "cupy", "cpu", "1.0", "") for name in xpnet.backends.BACKENDS]
+    monkeypatch.setattr(xpnet.backends, "available", lambda: usable)
     names = contestants.names()
+    assert "xpnet-cupy" not in names
     assert {"xpnet-numpy", "textbook"} <= set(names) <= set(contestants.entrants())
     assert LIMIT not in names
     assert "xpnet-array-api-strict" not in names
@@ -513,8 +521,8 @@ def test_memory_is_on_record(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "peak", lambda name, workload: 10**9 if name == "b" else 10**7)
     measured, *_ = recorded(tmp_path, Stage(a=[1] * 8, b=[1] * 8), with_memory=True)
     text = "\n".join(memory_table(measured))
-    assert "a             10   +10     within 100 MB" in text
-    assert "b           1000  +999  MORE THAN 100 MB" in text
+    assert "a             10    +10     within 100 MB" in text
+    assert "b           1000  +1000  MORE THAN 100 MB" in text
     assert recorded(tmp_path, Stage(), resume=True)[0] == measured
 
 
@@ -713,8 +721,19 @@ def test_the_regression_check_ends_with_1_and_one_line(run, monkeypatch):
     result = run("--check")
     assert result.exit_code == 1
     assert result.output.splitlines() == [f"Error: {bad}"]
-    monkeypatch.setattr(run.script, "check", lambda ceilings, say: [good])
+    given = []
+    monkeypatch.setattr(run.script, "check", lambda ceilings, say: given.append(ceilings) or [good])
+    monkeypatch.setattr(contestants, "installed", lambda name: name == "xpnet-numpy")
     assert run("--check").exit_code == 0
+    assert [list(names) for names in given[0].values()] == [["xpnet-numpy"]] * 3
+
+
+def test_what_is_installed_is_known_without_loading_it(monkeypatch):
+    assert contestants.installed("xpnet-numpy")
+    assert contestants.installed("textbook")
+    missing = xpnet.backends.BACKENDS["cupy"]._replace(package="nosuchpackage")
+    monkeypatch.setitem(xpnet.backends.BACKENDS, "cupy", missing)
+    assert not contestants.installed("xpnet-cupy")
 
 
 def test_the_ceilings_are_of_workloads_that_are_there(run):

@@ -67,8 +67,12 @@ def threefry2x32(key: tuple[Array, Array], counter: tuple[Array, Array]) -> tupl
 
 def key(xp: Namespace, seed: int, stream: int, device: object = None) -> tuple[Array, Array]:
     """The key of a stream: two (1,) int32 arrays."""
-    words = xp.asarray([as_int32(seed), as_int32(stream)], dtype=xp.int32, device=device)
-    return words[:1], words[1:]
+    return word(xp, seed, device), word(xp, stream, device)
+
+
+def word(xp: Namespace, number: int, device: object = None) -> Array:
+    """A whole number as a (1,) int32 array."""
+    return xp.asarray([as_int32(number)], dtype=xp.int32, device=device)
 
 
 def uniform(seed: int, stream: int, n: int) -> Array:
@@ -95,21 +99,20 @@ def permutation(xp: Namespace, seed: int, epoch: int, n: int, device: object = N
     It depends on (seed, epoch) and n alone. Equal words keep their order, so sorting is
     the same everywhere.
     """
-    return shuffle(xp, key(xp, seed, ORDER, device), epoch, n, device)
+    return shuffle(xp, key(xp, seed, ORDER, device), word(xp, epoch, device), n, device)
 
 
 def split_order(seed: int, n: int) -> Array:
     """The order in which samples are dealt to the training and validation parts, (n,) int32."""
-    return shuffle(np, key(np, seed, SPLIT), 0, n)
+    return shuffle(np, key(np, seed, SPLIT), word(np, 0), n)
 
 
 def shuffle(
-    xp: Namespace, k: tuple[Array, Array], round_: int, n: int, device: object = None
+    xp: Namespace, k: tuple[Array, Array], round_: Array, n: int, device: object = None
 ) -> Array:
-    """A permutation of 0 .. n-1 as int32, number ``round_`` of the stream with key ``k``."""
+    """A permutation of 0 .. n-1 as int32, number ``round_`` (1,) of the stream with key ``k``."""
     index = xp.arange(n, dtype=xp.int32, device=device)
-    which = xp.asarray([as_int32(round_)], dtype=xp.int32, device=device)
-    words, _ = threefry2x32(k, (which, index))
+    words, _ = threefry2x32(k, (round_, index))
     return xp.astype(xp.argsort(words, stable=True), xp.int32)
 
 

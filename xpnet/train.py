@@ -18,7 +18,6 @@ from .errors import TrainingError
 from .evaluation import evaluate_on_device
 from .hyperparameters import Hyperparameters
 from .network import Network
-from .random import permutation
 from .state import Feed, Report, Run, State, end_epoch, initial_state, report, to_device
 from .step import TrainingStep
 from .types import Array
@@ -123,7 +122,7 @@ def epoch_order(backend: Backend, hp: Hyperparameters, epoch: int, n: int) -> Ar
     """
     if hp.batch_size >= n:
         return backend.xp.arange(n, dtype=backend.xp.int32, device=backend.device)
-    return permutation(backend.xp, hp.seed, epoch, n, backend.device)
+    return backend.permutation(hp.seed, epoch, n)
 
 
 def check_finite(backend: Backend, state: State, epoch_steps: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..ops import Ops
+from ..random import permutation
 from ..types import Array, Namespace
 
 __all__ = ["Backend", "ManySteps"]
@@ -87,6 +88,10 @@ class Backend:
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """A copy of ``array`` on the host. Waits for the device."""
         return np.array(array)  # sync: this is the one way back to the host
+
+    def permutation(self, seed: int, epoch: int, n: int) -> Array:
+        """``random.permutation`` on the device."""
+        return permutation(self.xp, seed, epoch, n, self.device)
 
     def compile(
         self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False

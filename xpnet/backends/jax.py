@@ -11,8 +11,9 @@ import jax.numpy as xp
 import numpy as np
 from jax import lax
 
+from .. import random
 from ..errors import BackendError, UsageError
-from ..ops import Ops
+from ..ops import Ops, total_weight
 from ..types import Array
 from .backend import Backend, Data, ManySteps, State, StepFunction
 
@@ -63,6 +64,29 @@ def each_block(primitive: Callable[..., Any]) -> Callable[..., Any]:
     return on_blocks
 
 
+def one_division_adam(
+    ops: Ops,
+    theta: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: Array,
+    lr: Array,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """``Ops.adam`` with the constants moved out of the vectors, as one division less.
+
+    lr (m / M) / (sqrt(v / V) + eps) = (lr sqrt(V) / M) m / (sqrt(v) + eps sqrt(V))
+    """
+    m = ops.flush(beta1 * m + g, t)
+    v = ops.flush(beta2 * v + g * g, t)
+    root_V = xp.sqrt(total_weight(xp, beta2, t, theta.dtype))
+    rate = lr * root_V / total_weight(xp, beta1, t, theta.dtype)
+    return theta - rate * m / (xp.sqrt(v) + eps * root_V), m, v
+
+
 class BlockOps(Ops):
     """The reference, for a theta, slots and a gradient that are ``Blocks``."""
 
@@ -71,7 +95,7 @@ class BlockOps(Ops):
     sgd = each_block(Ops.sgd)
     momentum = each_block(Ops.momentum)
     rmsprop = each_block(Ops.rmsprop)
-    adam = each_block(Ops.adam)
+    adam = each_block(one_division_adam)
 
     def unpack(self, theta: Any, offsets: Any, shapes: Any) -> list[Array]:
         return list(theta.blocks)
@@ -117,6 +141,12 @@ class CompiledStep(ManySteps):
         return self.compiled(state, data, n)
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def shuffle(key: tuple[Array, Array], round_: Array, n: int, device: Any) -> Array:
+    """``random.shuffle`` as one compiled function instead of a hundred small ones."""
+    return random.shuffle(xp, key, round_, n, device)
+
+
 @functools.lru_cache(maxsize=32)
 def compiled(build: Any, device: Any, reference: bool) -> CompiledStep:
     """The compiled step of ``build``, the same for an equal one."""
@@ -138,6 +168,10 @@ class JaxBackend(Backend):
     def from_host(self, host: np.ndarray[Any, Any]) -> Array:
         self.check_dtype(str(host.dtype))
         return xp.array(host, device=self.device, copy=True)
+
+    def permutation(self, seed: int, epoch: int, n: int) -> Array:
+        key = random.key(xp, seed, random.ORDER, self.device)
+        return shuffle(key, random.word(xp, epoch, self.device), n, self.device)
 
     def compile(
         self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import XpnetError, check_count
 from .contestants import Contestant
 from .contestants import build as build_contestant
-from .judge import EPOCHS, mean_loss, short, true_loss
+from .judge import EPOCHS, deviation, mean_loss, short, true_parameters
 from .workloads import Workload
 
 __all__ = ["Clock", "Outcome", "Timing", "contest"]
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     """What became of one contestant.
 
     ``rounds`` holds a Timing for each epoch of each round, ``loss`` is that of the last of them.
-    ``deviation`` is how far the loss lies from the true one after the first steps, relative to it.
+    ``deviation`` is how far it is from where float64 is after the first steps (see ``judge``).
     ``failure`` says why there is nothing, else it is empty.
     """
 
@@ -89,7 +89,7 @@ def contest(
 def judge(workload: Workload, outcomes: dict[str, Outcome], build: Build) -> None:
     """Let each contestant train the first steps, and note how far it ends from float64."""
     start = short(workload)
-    true = true_loss(start)
+    true = true_parameters(start)
     for name, outcome in outcomes.items():
         with surviving(outcomes, name, {}):
             contestant = build(name, start)
@@ -97,8 +97,8 @@ def judge(workload: Workload, outcomes: dict[str, Outcome], build: Build) -> Non
                 contestant.epoch()
             parameters = contestant.parameters()
             if parameters:
-                deviation = abs(mean_loss(start, parameters) - true) / true
-                outcomes[name] = outcome._replace(deviation=deviation)
+                off = deviation(start, parameters, true)
+                outcomes[name] = outcome._replace(deviation=off)
 
 
 def one_round(
@@ -118,6 +118,7 @@ def one_round(
             with surviving(outcomes, name, running):
                 running[name] = build(name, workload)
                 outcomes[name].rounds.append([])
+    gc.collect()
     for _ in range(epochs):
         for name in list(running):
             with surviving(outcomes, name, running):
@@ -147,7 +148,6 @@ def surviving(
 
 def timed(contestant: Contestant, clock: Clock) -> Timing:
     """Train for one epoch and say how long it took."""
-    gc.collect()
     was_on = gc.isenabled()
     gc.disable()
     try:

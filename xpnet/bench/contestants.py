@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from ..types import Array
 from .limit import LIMIT, Products
 from .workloads import Workload
 
-__all__ = ["OURS", "REFERENCE", "Contestant", "build", "entrants", "names"]
+__all__ = ["OURS", "REFERENCE", "Contestant", "build", "entrants", "installed", "names"]
 
 OURS = "xpnet-"
 """What the names of xpnet's contestants begin with; the backend's follows."""
@@ -125,6 +126,12 @@ def names() -> list[str]:
         *(OURS + name for name in usable if name not in FOR_TESTS),
         *peers.installed(),
     ]
+
+
+def installed(name: str) -> bool:
+    """Whether what the contestant stands on is installed here; nothing is loaded."""
+    entry = PEERS.get(name) or BACKENDS.get(name.removeprefix(OURS))
+    return entry is None or importlib.util.find_spec(entry.package) is not None
 
 
 def build(name: str, workload: Workload) -> Contestant:

@@ -44,13 +44,16 @@ class Product(NamedTuple):
         return int(2 * m * k * self.B.shape[1])
 
     def call(self) -> Callable[[], Any]:
-        """The product as NumPy computes it fastest: for one row, no matrix product at all."""
+        """The product as NumPy computes it fastest: for one row, no matrix product at all.
+
+        ``dot`` and ``matmul`` end in the same BLAS, but ``dot`` gets there sooner.
+        """
         A, B, C = self.A, self.B, self.C
         if A.shape[0] == 1:  # x W and dz W.T
             return lambda: np.dot(A[0], B, out=C[0])
         if A.shape[1] == 1:  # x.T dz
             return lambda: np.multiply(A, B, out=C)
-        return lambda: np.matmul(A, B, out=C)
+        return lambda: np.dot(A, B, out=C)
 
 
 def products(widths: tuple[int, ...], m: int) -> Iterator[Product]:

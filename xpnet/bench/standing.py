@@ -29,8 +29,8 @@ class Standing(NamedTuple):
 
     ``first`` are the seconds of epoch 1, ``later`` of one of the later epochs, their mean, on
     the clock that counts; ``wall`` are those on the wall. ``to_limit`` and ``to_fastest`` are
-    ratios of the later epochs within a round. ``loss`` is the one at the end, ``deviation`` that
-    of the first steps' loss. ``remark`` says why a contestant is not ranked.
+    ratios of the later epochs within a round. ``loss`` and ``deviation`` are those of Outcome.
+    ``remark`` says why a contestant is not ranked.
     """
 
     name: str
@@ -114,7 +114,7 @@ def other_work(outcome: Outcome, outcomes: Sequence[Outcome]) -> str:
     """
     off = outcome.deviation
     if off is not None and not off <= SHORT:
-        return f"did other work: after the first steps its loss is {off:.2%} off"
+        return f"did other work: after the first steps its weights are {off:.0%} off"
     if outcome.loss is None:
         return ""
     usual = statistics.median([o.loss for o in outcomes if o.loss is not None])

@@ -12,7 +12,6 @@ from ..backends import Backend
 from ..evaluation import evaluate_on_device
 from ..hyperparameters import Hyperparameters
 from ..ops import Ops
-from ..random import permutation
 from ..state import Feed, State, initial_state, map_arrays
 from ..step import TrainingStep
 from .compare import TOLERANCES, Row, relative_error, row
@@ -75,7 +74,7 @@ def start_track(subject: Subject, backend: Backend, dtype: str, *, reference: bo
     data = subject.data.prepare(network.n_in, network.n_out, hp.loss, backend, dtype)
     state = initial_state(network, Hyperparameters(optimizer=hp.optimizer, dtype=dtype))
     state = map_arrays(donated(backend), state._replace(theta=subject.start(dtype)))
-    order = permutation(backend.xp, hp.seed, 0, data.n, backend.device)
+    order = backend.permutation(hp.seed, 0, data.n)
     feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order)
     build = TrainingStep(network, hp, subject.batch_size, subject.epoch_steps)
     ops = backend.reference_ops() if reference else backend.ops()

@@ -130,7 +130,7 @@ def run_steps(
     W_at: Array,
     b_at: Array,
     X: Array,
-    y: Array,
+    targets: Array,
     order: Array,
     scale: Any,
     lr: Array,
@@ -155,16 +155,12 @@ def run_steps(
             for i in range(widths[0]):
                 a[0, s, i] = theta.dtype.type(X[row, i]) * scale
             for l in range(n_layers):  # noqa: E741
-                forward(
-                    theta[W_at[l] :],
-                    theta[b_at[l] :],
-                    a[l, s, : widths[l]],
-                    a[l + 1, s, : widths[l + 1]],
-                    codes[l],
-                )
+                y = a[l + 1, s, : widths[l + 1]]
+                forward(theta[W_at[l] :], theta[b_at[l] :], a[l, s, : widths[l]], y)
+                activate(y, codes[l])
             out = a[n_layers, s, : widths[n_layers]]
             dout = dz[n_layers, s, : widths[n_layers]]
-            sample_loss, hit = loss_and_gradient(out, y[row], share, dout)
+            sample_loss, hit = loss_and_gradient(out, targets[row], share, dout)
             loss += sample_loss
             right += hit
             through(dout, out, codes[n_layers - 1])
@@ -174,13 +170,8 @@ def run_steps(
                 through(dy, a[l, s, : widths[l]], codes[l - 1])
         for s in range(m):
             for l in range(n_layers):  # noqa: E741
-                descend(
-                    theta[W_at[l] :],
-                    theta[b_at[l] :],
-                    a[l, s, : widths[l]],
-                    dz[l + 1, s, : widths[l + 1]],
-                    lr[step],
-                )
+                x, d = a[l, s, : widths[l]], dz[l + 1, s, : widths[l + 1]]
+                descend(theta[W_at[l] :], theta[b_at[l] :], x, d, lr[step])
         loss_sum += loss
         if not bad_step and not abs(loss) < np.inf:  # isfinite may be computed by x - x
             bad_step = step + 1
@@ -188,26 +179,30 @@ def run_steps(
 
 
 @compiled
-def forward(W: Array, b: Array, x: Array, y: Array, code: int) -> None:
-    """y = f(x W + b) for one sample, W row by row in one line."""
-    n = len(y)
+def forward(W: Array, b: Array, x: Array, z: Array) -> None:
+    """z = x W + b for one sample; W and b are all of theta from where they begin."""
+    n = len(z)
     for j in range(n):
-        y[j] = b[j]
+        z[j] = b[j]
     for i in range(len(x)):
-        if x[i] != 0:
-            row = W[i * n : (i + 1) * n]
+        x_i = x[i]
+        if x_i != 0:
+            row = i * n
             for j in range(n):
-                y[j] += x[i] * row[j]
-    one = y.dtype.type(1)
-    if code == RELU:
-        for j in range(n):
-            y[j] = y[j] if not y[j] <= 0 else 0
-    elif code == SIGMOID:
-        for j in range(n):
-            y[j] = one / (one + np.exp(-y[j]))
-    elif code == TANH:
-        for j in range(n):
-            y[j] = np.tanh(y[j])
+                z[j] += x_i * W[row + j]
+
+
+@compiled
+def activate(z: Array, code: int) -> None:
+    """y = f(z), written over z."""
+    one = z.dtype.type(1)
+    for j in range(len(z)):
+        if code == RELU:
+            z[j] = z[j] if not z[j] <= 0 else 0 * one
+        elif code == SIGMOID:
+            z[j] = one / (one + np.exp(-z[j]))
+        elif code == TANH:
+            z[j] = np.tanh(z[j])
 
 
 @compiled
@@ -228,25 +223,26 @@ def times_transpose(W: Array, dz: Array, dx: Array) -> None:
     """dx = dz W^T."""
     n = len(dz)
     for i in range(len(dx)):
-        row = W[i * n : (i + 1) * n]
+        row = i * n
         total = dx.dtype.type(0)
         for j in range(n):
-            total += row[j] * dz[j]
+            total += W[row + j] * dz[j]
         dx[i] = total
 
 
 @compiled
 def descend(W: Array, b: Array, x: Array, dz: Array, lr: Any) -> None:
-    """W -= lr x^T dz and b -= lr dz, the rows with x = 0 left alone; writes lr dz over dz."""
+    """W -= lr x^T dz and b -= lr dz, rows with x = 0 left alone; writes lr dz over dz."""
     n = len(dz)
     for j in range(n):
         dz[j] *= lr
         b[j] -= dz[j]
     for i in range(len(x)):
-        if x[i] != 0:
-            row = W[i * n : (i + 1) * n]
+        x_i = x[i]
+        if x_i != 0:
+            row = i * n
             for j in range(n):
-                row[j] -= x[i] * dz[j]
+                W[row + j] -= x_i * dz[j]
 
 
 @compiled

@@ -103,7 +103,8 @@ def load(name: str, work: Work) -> Peer:
 def set_threads(n: int) -> None:
     """Let every library that is loaded by now compute with ``n`` threads from now on.
 
-    JAX counts its threads only once, as it starts: see ``thread_environment``.
+    To be called before a peer is loaded: compiled PyTorch compiles anew where the number
+    changes. JAX counts its threads only once, as it starts: see ``thread_environment``.
     """
     threadpoolctl.threadpool_limits(check_count("threads", n))
     if "torch" in sys.modules:
@@ -113,8 +114,9 @@ def set_threads(n: int) -> None:
 def thread_environment(n: int) -> dict[str, str]:
     """The variables that a process must be started with, so that it computes with ``n`` threads.
 
-    XLA runs the parts of a program on as many threads as PJRT_NPROC says; its flag
-    --xla_cpu_multi_thread_eigen=false alone leaves a program on several threads.
+    XLA runs the parts of a program on as many threads as PJRT_NPROC says: its flag
+    --xla_cpu_multi_thread_eigen=false alone leaves a program on several, but then makes
+    programs for one thread that are a little faster.
     """
     count = str(check_count("threads", n))
     names = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMBA")
