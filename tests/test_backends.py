@@ -48,7 +48,8 @@ def test_results_live_where_the_inputs_live(backend):
 
 def test_data_of_a_backend_train_as_the_same_data_from_the_host(backend):
     host = digits()
-    [(_, theta)] = xpnet.fit(NETWORK, host, epochs=1, batch_size=50, backend=backend)
+    ours = backends.accelerated(backend)
+    [(_, theta)] = xpnet.fit(NETWORK, host, epochs=1, batch_size=50, backend=ours)
     [(_, same)] = xpnet.fit(NETWORK, placed(backend, host), epochs=1, batch_size=50)
     assert backend.to_numpy(theta).tobytes() == backend.to_numpy(same).tobytes()
 
@@ -67,9 +68,18 @@ def test_a_standardised_dataset_follows_too(backend):
     plain = xpnet.Dataset(host.X, host.y, **scaling)
     there = placed(backend, host)
     there = xpnet.Dataset(there.X, there.y, **{k: backend.asarray(v) for k, v in scaling.items()})
-    [(_, theta)] = xpnet.fit(NETWORK, plain, epochs=1, batch_size=50, backend=backend)
+    ours = backends.accelerated(backend)
+    [(_, theta)] = xpnet.fit(NETWORK, plain, epochs=1, batch_size=50, backend=ours)
     [(_, same)] = xpnet.fit(NETWORK, there, epochs=1, batch_size=50)
     assert backend.to_numpy(theta).tobytes() == backend.to_numpy(same).tobytes()
+
+
+def test_arrays_of_numpy_train_on_numba_where_it_is_installed(monkeypatch):
+    numpy, strict = backends.get("numpy"), backends.get("array-api-strict")
+    assert backends.accelerated(numpy).name == "numba"
+    assert backends.accelerated(strict) is strict
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert backends.accelerated(numpy) is numpy
 
 
 def test_arrays_that_disagree_are_refused():

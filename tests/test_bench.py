@@ -576,7 +576,8 @@ def test_growth_is_the_cost_of_a_sample():
     for size, microseconds in costs["a"]:
         assert microseconds == pytest.approx(1e7 / size)
     lines = sweep_table("width", sweep_points(), "cpu")
-    assert lines[1].split() == ["width", "products", "a"]
+    assert lines[1].split() == ["parameters", "products", "a"]
+    assert lines[2].split()[0] == f"{784 * 16 + 16 + 16 * 16 + 16 + 160 + 10:,}"
     assert len(lines) == 2 + len(SWEEPS["width"])
 
 

@@ -72,7 +72,7 @@ def test_by_default_every_usable_backend(check, two_alone):
     assert "passed over torch: backend torch is not installed" in out
     *checks, result = lines_of(passes(check("--json", backends=[])))
     assert {c["backend"] for c in checks} == {"numpy on cpu", "array-api-strict on cpu"}
-    assert set(result["skipped"]) == {"torch", "jax", "cupy"}
+    assert set(result["skipped"]) == {"numba", "torch", "jax", "cupy"}
 
 
 def test_a_backend_that_is_not_there(check, two_alone):

@@ -268,7 +268,7 @@ def test_a_backend_asked_for_that_is_not_there_is_refused_with_the_remedy(parity
 @pytest.fixture
 def two_alone(monkeypatch):
     """Only NumPy and array-api-strict can be imported."""
-    for package in ("torch", "jax", "cupy"):
+    for package in ("numba", "torch", "jax", "cupy"):
         monkeypatch.setitem(sys.modules, package, None)
 
 
@@ -277,12 +277,12 @@ def test_by_default_a_backend_that_is_not_there_is_passed_over(parity, two_alone
     out = passes(parity("--dtype", "float64", "--junit", report, backends=[]))
     assert re.search(r"passed over torch: backend torch is not installed .*xpnet\[torch\]", out)
     suite = ElementTree.parse(report).getroot()
-    assert suite.get("skipped") == "3"
-    assert len(suite.findall("testcase/skipped")) == 3
+    assert suite.get("skipped") == "4"
+    assert len(suite.findall("testcase/skipped")) == 4
     assert int(suite.get("tests")) == len(suite.findall("testcase"))
     assert suite.get("failures") == "0"
     result = lines_of(passes(parity("--dtype", "float64", "--json", backends=[])))[-1]
-    assert set(result["skipped"]) == {"torch", "jax", "cupy"}
+    assert set(result["skipped"]) == {"numba", "torch", "jax", "cupy"}
     assert "not installed" in result["skipped"]["jax"]
 
 

@@ -209,15 +209,19 @@ def test_two_softmax_outputs_are_refused_by_scikit_learn():
         peers.load("scikit-learn", work)
 
 
-def test_threads_are_pinned():
+def test_threads_are_pinned(monkeypatch):
+    for variable in peers.thread_environment(1):
+        monkeypatch.setenv(variable, "")  # put back as it was after the test
     before = {pool["filepath"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
     try:
         for n in (2, 1):
             peers.set_threads(n)
             pools = threadpoolctl.threadpool_info()
             assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} == {n}
+            assert os.environ["OMP_NUM_THREADS"] == str(n)
     finally:
-        threadpoolctl.threadpool_limits(before)
+        for pool in threadpoolctl.ThreadpoolController().lib_controllers:
+            pool.set_num_threads(before[pool.filepath])
     with pytest.raises(xpnet.XpnetError, match="threads must be a whole number"):
         peers.set_threads(0)
 

@@ -13,7 +13,16 @@ import pytest
 from commands import the_error
 
 import xpnet
-from xpnet import BinaryCrossEntropy, MeanSquaredError, Model, SoftmaxCrossEntropy, cli, mlp, save
+from xpnet import (
+    BinaryCrossEntropy,
+    MeanSquaredError,
+    Model,
+    SoftmaxCrossEntropy,
+    backends,
+    cli,
+    mlp,
+    save,
+)
 from xpnet.datasets import images
 
 PIL_Image = pytest.importorskip("PIL.Image", reason="the extra 'image' is not installed")
@@ -137,7 +146,7 @@ def test_probabilities_are_the_softmax_of_the_output(predict, model, tmp_path, m
         assert found["class"] == p.argmax()
         assert found["probability"] == pytest.approx(p.max(), rel=1e-5)
     assert result["files"] == 1
-    assert result["backend"] == "numpy"
+    assert result["backend"] == backends.get("auto").name
     assert result["dtype"] == "float32"
     assert result["parameters"] == 8
 

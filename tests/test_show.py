@@ -15,6 +15,7 @@ from xpnet import (
     LayerNorm,
     Model,
     Network,
+    backends,
     cli,
     datasets,
     mlp,
@@ -66,7 +67,7 @@ def test_a_trained_model_in_words(show, trained):
     assert "trained with: " in out
     for option in ("--hidden 8", "--dropout 0.25", "--dtype float64", "--optimizer adamw"):
         assert f" {option} " in out
-    assert "trained on: numpy " in out
+    assert f"trained on: {backends.get('auto').name} " in out
     assert f"a model, safetensors, format {FORMAT}" in out
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .activations import sigmoid, softplus
+from .activations import positive_part
 from .errors import DataError, check_fraction, check_positive
 from .ops import Ops
 from .types import Array, LossResult, Namespace
@@ -77,9 +77,10 @@ class BinaryCrossEntropy:
         q = like_output(ops, out, target)
         right = xp.all((out > 0) == (q > 0.5), axis=1)
         n_correct = xp.sum(xp.astype(right, xp.int32), dtype=xp.int32)
-        return reduce(
-            ops, softplus(xp, out) - q * out, sigmoid(xp, out) - q, weight, scale, n_correct
-        )
+        e = xp.exp(-xp.abs(out))  # cannot overflow; softplus and sigmoid both come from it
+        loss = positive_part(xp, out) + xp.log1p(e) - q * out
+        p = xp.where(out >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
+        return reduce(ops, loss, p - q, weight, scale, n_correct)
 
     def check_target(self, n_out: int, y: Array) -> None:
         check_matrix(n_out, y)

@@ -119,8 +119,12 @@ class Network:
         float64 start at the same point.
         """
         check_seed(seed)
-        params = [layer.init_params(seed, i, self.widths[i]) for i, layer in enumerate(self.layers)]
-        return self.flatten(params).astype(np.float32).astype(dtype)
+        theta = np.zeros(self.n_theta, np.float32)
+        params = self.split(np, theta)
+        for i, layer in enumerate(self.layers):
+            for name, value in layer.init_params(seed, i, self.widths[i]).items():
+                params[i][name][...] = value
+        return theta.astype(dtype, copy=False)
 
     def split(self, xp: Namespace, theta: Array) -> list[Params]:
         """The parameters of each layer, as reshaped slices of ``theta``."""

@@ -10,7 +10,7 @@ Shapes: m samples, one a row; C classes; n parameters. Floats have one dtype thr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .activations import Activation
 from .random import keep_mask
@@ -31,6 +31,15 @@ class Ops:
     def __init__(self, xp: Namespace, device: object = None) -> None:
         self.xp = xp
         self.device = device
+
+    # ---- how a batch is worked on -----------------------------------------------------------
+
+    def slices(self, m: int) -> Iterable[tuple[int, int]]:
+        """The parts of a batch of ``m`` that are worked on one after the other: start and stop.
+
+        Sums over samples are sums over parts; small parts of a large batch stay in the cache.
+        """
+        return [(0, m)]
 
     # ---- a batch -------------------------------------------------------------------------
 
@@ -142,6 +151,10 @@ class Ops:
             end = offset + math.prod(block.shape)
         parts.append(xp.zeros((n - end,), dtype=blocks[0].dtype, device=self.device))
         return xp.concat(parts)
+
+    def add(self, total: Array | None, g: Array) -> Array:
+        """total* + g, or a copy of ``g`` where there is no total yet."""
+        return self.xp.asarray(g, copy=True) if total is None else total + g
 
     def square_sum(self, g: Array) -> Array:
         """Sum of the squares of ``g``, 0-d."""

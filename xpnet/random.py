@@ -26,6 +26,9 @@ DROPOUT = 2 << 20
 ORDER = 3 << 20
 SPLIT = 4 << 20
 
+CHUNK = 1 << 16
+"""Numbers drawn at a time: what they are made of needs several times their memory."""
+
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
@@ -75,9 +78,12 @@ def word(xp: Namespace, number: int, device: object = None) -> Array:
     return xp.asarray([as_int32(number)], dtype=xp.int32, device=device)
 
 
-def uniform(seed: int, stream: int, n: int) -> Array:
-    """``n`` float64 numbers in (0, 1) on the host, from 52 bits each; never 0 and never 1."""
-    index = np.arange(n, dtype=np.int32)
+def uniform(seed: int, stream: int, n: int, start: int = 0) -> Array:
+    """``n`` float64 numbers in (0, 1) on the host, from 52 bits each; never 0 and never 1.
+
+    They are the numbers ``start``, ``start`` + 1, ... of the stream.
+    """
+    index = np.arange(start, start + n, dtype=np.int32)
     w0, w1 = threefry2x32(key(np, seed, stream), (np.zeros(1, np.int32), index))
     high = (w0.view(np.uint32) >> np.uint32(6)).astype(np.float64)  # 26 bits
     low = (w1.view(np.uint32) >> np.uint32(6)).astype(np.float64)  # 26 bits
@@ -87,10 +93,14 @@ def uniform(seed: int, stream: int, n: int) -> Array:
 def normal(seed: int, stream: int, n: int) -> Array:
     """``n`` standard normal float64 numbers on the host (Box and Muller, 1958).
 
-    z = sqrt(-2 ln u1) cos(2 pi u2)
+    z = sqrt(-2 ln u1) cos(2 pi u2), with u1 the numbers 0 .. n-1 of the stream and u2 the next n
     """
-    u = uniform(seed, stream, 2 * n)
-    return np.sqrt(-2.0 * np.log(u[:n])) * np.cos(2.0 * math.pi * u[n:])
+    z = np.empty(n)
+    for start in range(0, n, CHUNK):
+        m = min(CHUNK, n - start)
+        u1, u2 = uniform(seed, stream, m, start), uniform(seed, stream, m, n + start)
+        z[start : start + m] = np.sqrt(-2.0 * np.log(u1)) * np.cos(2.0 * math.pi * u2)
+    return z
 
 
 def permutation(xp: Namespace, seed: int, epoch: int, n: int, device: object = None) -> Array:

@@ -39,8 +39,6 @@ class TrainingStep:
         def step(state: State, feed: Feed) -> State:
             theta, t = state.theta, state.t + 1
             index = ops.take(feed.order, ops.rows(state.position, batch_size))
-            x = ops.gather(feed.X, index, feed.shift, feed.scale, theta.dtype)
-            target = ops.take(feed.y, index)
             if feed.weight is None:
                 weight, total = None, float(batch_size)
                 mean: Array | float = 1.0 / batch_size
@@ -49,29 +47,34 @@ class TrainingStep:
                 total = xp.sum(weight)
                 mean = one_over(xp, total)
 
-            loss, g, _ = network.loss_and_grad(
-                ops,
-                theta,
-                x,
-                target,
-                hp.loss,
-                weight=weight,
-                scale=mean,
-                noise=Noise(hp.seed, state.t, ops.rows(0, batch_size)),
-            )
+            loss_sum, n_correct, g = state.loss_sum, state.n_correct, None
+            for start, stop in ops.slices(batch_size):
+                part = index[start:stop]
+                loss, g_part, _ = network.loss_and_grad(
+                    ops,
+                    theta,
+                    ops.gather(feed.X, part, feed.shift, feed.scale, theta.dtype),
+                    ops.take(feed.y, part),
+                    hp.loss,
+                    weight=None if weight is None else weight[start:stop],
+                    scale=mean,
+                    noise=Noise(hp.seed, state.t, ops.rows(start, stop - start)),
+                )
+                g = g_part if stop - start == batch_size else ops.add(g, g_part)
+                loss_sum = loss_sum + loss.loss_sum
+                if loss.n_correct is not None:
+                    n_correct = n_correct + loss.n_correct
             lr = self.learning_rate(xp, state.t, theta.dtype)
             theta, slots = descend(ops, network, hp, theta, g, state.slots, t, lr)
 
-            is_bad = ~xp.isfinite(loss.loss_sum)
-            n_correct = state.n_correct
-            if loss.n_correct is not None:
-                n_correct = n_correct + loss.n_correct
+            # the sum stays not finite once it is, and begins every epoch at 0
+            is_bad = ~xp.isfinite(loss_sum)
             return State(
                 theta=theta,
                 slots=slots,
                 t=t,
                 position=state.position + batch_size,
-                loss_sum=state.loss_sum + loss.loss_sum,
+                loss_sum=loss_sum,
                 weight_sum=state.weight_sum + total,
                 n_correct=n_correct,
                 first_bad_step=xp.where(

@@ -44,7 +44,8 @@ def fit(
     Raises UsageError, DataError, and TrainingError where the loss is no longer finite.
     """
     if backend is None:
-        backend = backends.common(train.X, train.y, *([] if validation is None else [validation.X]))
+        others = [] if validation is None else [validation.X]
+        backend = backends.accelerated(backends.common(train.X, train.y, *others))
     elif isinstance(backend, str):
         backend = backends.get(backend)
     hp = Hyperparameters.of(**hyperparameters)

@@ -14,7 +14,17 @@ from ..errors import BackendError, UsageError, check_choice
 from ..types import Array
 from .backend import Backend
 
-__all__ = ["BACKENDS", "Backend", "Status", "allow_float64", "available", "common", "get", "of"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Status",
+    "accelerated",
+    "allow_float64",
+    "available",
+    "common",
+    "get",
+    "of",
+]
 
 
 class Entry(NamedTuple):
@@ -90,6 +100,14 @@ def automatic(device: str | None) -> Backend:
         with contextlib.suppress(BackendError):
             return get(name, device)
     return get(AUTOMATIC[-1], device)
+
+
+def accelerated(backend: Backend) -> Backend:
+    """The fastest backend for the arrays of ``backend``: Numba for NumPy's, if it is here."""
+    if backend.name == "numpy":
+        with contextlib.suppress(BackendError):
+            return get("numba")
+    return backend
 
 
 def common(*arrays: Array | None) -> Backend:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
 from ..files import check_writable, write_atomically
+from .contestants import OURS as XPNET
 from .limit import LIMIT
 from .record import Measured
 from .standing import Standing, ranked, standings
@@ -19,7 +21,7 @@ from .workloads import SWEEPS
 __all__ = ["check_plot", "plot_sweeps", "plot_workloads"]
 
 OURS, THEIRS, LINE = "#0b6e8f", "#b4b8bd", "#c0392b"
-SHADES = ("#0b6e8f", "#e08e0b", "#3f9c4d", "#7b4ea3", "#55616d", "#b5533c", "#8a8f2a", "#d06fa6")
+COLOURS = ("#0b6e8f", "#e08e0b", "#3f9c4d", "#7b4ea3", "#55616d", "#b5533c", "#8a8f2a", "#d06fa6")
 
 
 def check_plot(path: Path) -> None:
@@ -87,26 +89,37 @@ def draw_bars(axes: Any, table: Sequence[Standing]) -> None:
 
 
 def plot_sweeps(measured: Mapping[str, Measured], clock: str, title: str, path: Path) -> None:
-    """Lines, both axes logarithmic: what a sample costs as the batch and the network grow."""
-    figure = new_figure(figsize=(10, 4.4), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    wheres = {"batch": "samples in a batch", "width": "units of each of the two hidden layers"}
-    for axes, sweep in zip(figure.subplots(1, 2), SWEEPS, strict=True):
-        lines = growth(sweep, measured, clock)
-        shades = iter(SHADES * (1 + len(lines) // len(SHADES)))
+    """Lines on logarithmic axes: what a sample costs, by the batch and by the parameters."""
+    figure = new_figure(figsize=(10, 4.6), layout="constrained")
+    words = {"cpu": "CPU microseconds", "wall": "microseconds"}[clock]
+    figure.suptitle(f"{words} a sample takes\n{title}", fontsize=10)
+    panels = {sweep: growth(sweep, measured, clock) for sweep in SWEEPS}
+    names = dict.fromkeys(name for lines in panels.values() for name in lines)
+    styles = styles_of(list(names))
+    wheres = {"batch": "samples in a batch", "width": "parameters of the network"}
+    for axes, (sweep, lines) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        axes.set_xscale("log", base=2 if sweep == "batch" else 10)
+        axes.set_yscale("log")
         for name, points in lines.items():
-            limit = name == LIMIT
-            style = {"color": LINE, "linestyle": "--"} if limit else {"color": next(shades)}
-            width = 2.2 if name.startswith("xpnet-") else 1.2
-            axes.loglog(
-                *zip(*points, strict=True), label=name, linewidth=width, marker=".", **style
-            )
-        axes.set_xlabel(wheres[sweep])
-        axes.set_ylabel(f"{clock} microseconds a sample")
-        axes.grid(alpha=0.3, which="both", linewidth=0.5)
-        if lines:
-            axes.legend(fontsize=8)
+            axes.plot(*zip(*points, strict=True), label=name, marker=".", **styles[name])
+        axes.set_xlabel(wheres[sweep], fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3, linewidth=0.5)
+    figure.axes[0].legend(fontsize=8)
     save(figure, path)
+
+
+def styles_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A line for each contestant: thick for xpnet, dashed for the limit."""
+    colours = itertools.cycle(COLOURS)
+    styles: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name == LIMIT:
+            styles[name] = {"color": LINE, "linewidth": 1.2, "linestyle": "--"}
+        else:
+            width = 2.4 if name.startswith(XPNET) else 1.1
+            styles[name] = {"color": next(colours), "linewidth": width}
+    return styles
 
 
 def save(figure: Any, path: Path) -> None:

@@ -15,6 +15,7 @@ HEADER = [
     "contestant", "epoch 1 s", "later s", "from", "to", "wall s", "samples/s",
     "x limit", "from", "to", "x fastest", "loss", "off",
 ]  # fmt: skip
+SIZES = {"batch": "batch", "width": "parameters"}
 SLACK = 100 * 10**6
 """Bytes that a peak of memory may exceed the bound by: what libraries need for themselves."""
 
@@ -68,8 +69,8 @@ def sweep_table(sweep: str, measured: Mapping[str, Measured], clock: str) -> lis
     costs = growth(sweep, measured, clock)
     sizes = sorted({size for points in costs.values() for size, _ in points})
     by_size = {name: {size: f"{cost:.3g}" for size, cost in costs[name]} for name in costs}
-    rows = [[str(size), *(by_size[name].get(size, "") for name in costs)] for size in sizes]
-    return [f"{sweep}: {clock} microseconds a sample", *columns([[sweep, *costs], *rows])]
+    rows = [[f"{size:,}", *(by_size[name].get(size, "") for name in costs)] for size in sizes]
+    return [f"{sweep}: {clock} microseconds a sample", *columns([[SIZES[sweep], *costs], *rows])]
 
 
 def memory_table(measured: Measured) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = ["DONATED", "convert", "leaves", "primitive_cases", "primitives"]
 Cases = dict[str, dict[str, tuple[Any, ...]]]
 
 DONATED = {
+    "add": {0},
     "scale_by": {0},
     "clip_value": {0},
     "add_weights": {0},
@@ -32,8 +33,9 @@ M, N_IN, N_OUT, C, N = 9, 13, 6, 5, 40_000
 
 
 def primitives(cls: type[Ops]) -> set[str]:
-    """The public methods that a class of primitives defines itself."""
-    return {name for name, f in vars(cls).items() if callable(f) and not name.startswith("_")}
+    """The public methods that a class of primitives defines itself, and that compute."""
+    methods = {name for name, f in vars(cls).items() if callable(f) and not name.startswith("_")}
+    return methods - {"slices"}
 
 
 def primitive_cases(seed: int = 0) -> Cases:
@@ -96,6 +98,7 @@ def primitive_cases(seed: int = 0) -> Cases:
         },
         "unpack": {"": (vector(128), [0, 64], [(3, 4), (5,)])},
         "pack": {"": ([vector((3, 4)), vector(5)], [0, 64], 128)},
+        "add": {"first": (None, vector()), "next": (vector(), vector())},
         "square_sum": {"": (vector(),)},
         "scale_by": {"": (vector(), np.asarray([0.3]))},
         "clip_value": {"": (vector(), 0.5)},

@@ -23,7 +23,7 @@ from .options import FILE, Name, Names, Number, common, emit
 __all__ = ["bench"]
 
 USUAL = ("classic-adamw", "online")
-SHARE = 0.2
+SHARE = 0.1
 EPOCHS = 3
 COUNT = Number(int, check_count)
 
@@ -45,7 +45,7 @@ COUNT = Number(int, check_count)
 )
 @click.option("--rounds", type=COUNT, default=3, show_default=True)
 @click.option("--threads", type=COUNT, default=1, show_default=True, help="Of all contestants.")
-@click.option("--full", is_flag=True, help="With all samples, not a fifth of them.")
+@click.option("--full", is_flag=True, help="With all samples, not a tenth of them.")
 @click.option(
     "--save", "picture", type=FILE, metavar="FILE", help="Draw the result, such as bench.png."
 )

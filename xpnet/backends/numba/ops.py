@@ -48,7 +48,7 @@ class NumbaOps(NumpyOps):
         db = self.empty(W.shape[1:], W.dtype)
         dz = self.empty(dy.shape, dy.dtype) if WITH_BIAS[f.name] else dy
         kernels.relu_grad(dy, y, WITH_BIAS[f.name], dz, db)
-        dW = np.dot(x.T, dz, out=self.empty(W.shape, W.dtype))
+        dW = self.weight_grad(x, dz)
         dx = np.matmul(dz, W.T, out=self.empty(x.shape, x.dtype)) if need_dx else None
         return dx, dW, db
 

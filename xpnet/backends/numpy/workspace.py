@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,13 @@ class Workspace:
     def restart(self) -> None:
         """A new step begins: hand the buffers out again from the first."""
         self.requests = 0
+
+    def each_part(self, parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """``parts``, each of which gets the memory of the one before."""
+        mark = self.requests
+        for part in parts:
+            self.requests = mark
+            yield part
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         self.requests += 1

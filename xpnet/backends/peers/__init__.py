@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from typing import Any, NamedTuple, Protocol
 
@@ -101,12 +102,14 @@ def load(name: str, work: Work) -> Peer:
 
 
 def set_threads(n: int) -> None:
-    """Let every library that is loaded by now compute with ``n`` threads from now on.
+    """Let every library compute with ``n`` threads from now on.
 
-    To be called before a peer is loaded: compiled PyTorch compiles anew where the number
-    changes. JAX counts its threads only once, as it starts: see ``thread_environment``.
+    What is loaded later reads the environment, which is set, too. To be called before a peer is
+    loaded: compiled PyTorch compiles anew where the number changes. JAX counts its threads only
+    once, as it starts: if it has, begin the process with ``thread_environment``.
     """
-    threadpoolctl.threadpool_limits(check_count("threads", n))
+    os.environ.update(thread_environment(n))
+    threadpoolctl.threadpool_limits(n)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(n)
 
@@ -119,7 +122,10 @@ def thread_environment(n: int) -> dict[str, str]:
     programs for one thread that are a little faster.
     """
     count = str(check_count("threads", n))
-    names = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMBA")
-    return {**{f"{name}_NUM_THREADS": count for name in names}, "PJRT_NPROC": count} | (
-        {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if n == 1 else {}
-    )
+    names = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMBA")
+    return {
+        **{f"{name}_NUM_THREADS": count for name in names},
+        "VECLIB_MAXIMUM_THREADS": count,
+        "PJRT_NPROC": count,
+        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={'false' if n == 1 else 'true'}",
+    }
