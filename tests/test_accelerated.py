@@ -11,9 +11,9 @@ import pytest
 from conftest import relative_error
 
 import xpnet
-from xpnet import backends
+from xpnet import backends, random
 from xpnet.backends.backend import ManySteps
-from xpnet.backends.jax import BlockOps, Blocks, compiled
+from xpnet.backends.jax import BlockOps, Blocks, compiled, shuffle
 from xpnet.backends.numba import samples
 from xpnet.checks.cases import convert, leaves, primitive_cases
 from xpnet.ops import Ops
@@ -72,7 +72,10 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["numpy", "numba", "jax"])
+SLOW_JAX = pytest.param("jax", marks=pytest.mark.slow)  # it compiles anew for each
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba", SLOW_JAX])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_every_optimizer_clipped(name, optimizer, batch_size):
@@ -89,7 +92,7 @@ def test_every_optimizer_clipped(name, optimizer, batch_size):
     check_equal(state, exact)
 
 
-@pytest.mark.parametrize("name", ["numpy", "numba", "jax"])
+@pytest.mark.parametrize("name", ["numpy", "numba", SLOW_JAX])
 @pytest.mark.parametrize("activation", ["identity", "relu", "sigmoid", "tanh", "gelu"])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_plain_descent_on_few_samples(name, activation, batch_size):
@@ -128,6 +131,11 @@ def test_a_schedule_is_followed_within_the_loop():
     schedule = xpnet.OneCycle()
     state, exact, step = both("numba", PLAIN, schedule=schedule, epochs=2, n=40, **SGD)
     assert isinstance(step, samples.SampleBySample)
+    check_equal(state, exact)
+
+
+def test_compiled_blocks_end_where_the_vector_ends():
+    state, exact, _ = both("jax", PLAIN, optimizer=xpnet.AdamW(), batch_size=8, n=5, clip_norm=0.7)
     check_equal(state, exact)
 
 
@@ -264,6 +272,14 @@ def test_the_length_of_blocks():
     v = RNG.normal(size=256)
     exact = sum((block**2).sum() for block in cut(v).blocks)
     assert np.isclose(BlockOps(np).square_sum(cut(v)), exact, rtol=1e-14)
+
+
+def test_the_compiled_shuffle_is_that_of_numpy():
+    """On a CPU the order comes from NumPy; a GPU or TPU computes it with this."""
+    device = jax.devices("cpu")[0]
+    words = [random.word(jax.numpy, w, device) for w in (7, random.ORDER, 3)]
+    order = shuffle(tuple(words[:2]), words[2], 300, device)
+    assert np.array_equal(order, permutation(np, 7, 3, 300))
 
 
 def test_an_equal_step_is_compiled_once():

@@ -149,6 +149,7 @@ def test_eager_pytorch_does_the_same_work(name, task, optimizer):
     check(name, task, optimizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "optimizer"), FEW)
 def test_jax_does_the_same_work(task, optimizer):
     pytest.importorskip("optax")
