@@ -8,15 +8,20 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from ..errors import BackendError
-from ..types import Array
-from .backend import Backend
+from ...errors import BackendError
+from ...ops import Ops
+from ...types import Array
+from ..backend import Backend
+from .ops import TorchOps
 
 __all__ = ["TorchBackend", "load", "of"]
 
 
 class TorchBackend(Backend):
     """Tensors without gradients on one of PyTorch's devices."""
+
+    def ops(self) -> Ops:
+        return TorchOps(self.xp, self.device)
 
     def from_host(self, host: np.ndarray[Any, Any]) -> Array:
         return torch.tensor(host, device=self.device)
