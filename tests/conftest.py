@@ -34,6 +34,29 @@ BACKENDS = [
 ]
 
 
+COMPILE_FOR_SECONDS = {
+    "test_a_checkpoint_of_one_backend_goes_on_on_another",
+    "test_a_standardised_dataset_follows_too",
+    "test_an_epoch_sees_every_sample_once",
+    "test_data_of_a_backend_train_as_the_same_data_from_the_host",
+    "test_float32_and_other_backends_pass",
+    "test_regression_has_no_accuracy",
+    "test_reports_hold_what_they_say",
+    "test_results_live_where_the_inputs_live",
+    "test_standardised_on_another_backend",
+    "test_training_learns",
+    "test_uniform_logits_cost_ln_c",
+}
+"""What trains on JAX in these belongs to the slow tests; all other backends are quick."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        names = item.callspec.id.split("-") if hasattr(item, "callspec") else []
+        if "jax" in names and item.originalname in COMPILE_FOR_SECONDS:
+            item.add_marker(pytest.mark.slow)
+
+
 class ReadOnlyBackend(type(backends.get("numpy"))):
     """NumPy whose data, labels and parameters from the host cannot be written to."""
 

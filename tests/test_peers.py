@@ -135,7 +135,9 @@ def test_every_peer_is_tested():
 
 @pytest.mark.parametrize("optimizer", RULES)
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", EAGER)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "thinc")) for name in EAGER]
+)
 def test_a_peer_does_the_same_work(name, task, optimizer):
     pytest.importorskip(peers.PEERS[name].package)
     check(name, task, optimizer)
