@@ -172,6 +172,7 @@ def test_the_loop_takes_what_it_can_do():
         builds(loss=xpnet.SoftmaxCrossEntropy(smoothing=0.1)),
         builds(loss=xpnet.MeanSquaredError()),
         builds(loss=xpnet.BinaryCrossEntropy()),
+        builds(xpnet.mlp(12, 9, 1)),
         builds(xpnet.mlp(12, 9, 4, activation="gelu")),
         builds(xpnet.mlp(12, 9, 4, dropout=0.5)),
         builds(xpnet.Network(12, [xpnet.LayerNorm(), xpnet.Dense(4)])),

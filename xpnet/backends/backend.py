@@ -108,10 +108,10 @@ class Backend:
 
         NumPy's warnings are off: the step itself records what is not finite.
         """
-        if isinstance(step, ManySteps):
-            done: State = step.many(state, data, n)
-            return done
         with np.errstate(all="ignore"):
+            if isinstance(step, ManySteps):
+                done: State = step.many(state, data, n)
+                return done
             for _ in range(n):
                 state = step(state, data)
         return state

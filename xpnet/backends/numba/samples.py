@@ -56,9 +56,11 @@ def suits(build: Any) -> bool:
         type(layer) is Dense and activation(layer.activation).name in CODES
         for layer in network.layers
     )
-    classes = type(hp.loss) is SoftmaxCrossEntropy and not hp.loss.smoothing
-    binary = type(hp.loss) is BinaryCrossEntropy and network.n_out == 1
-    return small and plain and known and (classes or binary)
+    if network.n_out == 1:
+        cross_entropy = type(hp.loss) is BinaryCrossEntropy
+    else:
+        cross_entropy = type(hp.loss) is SoftmaxCrossEntropy and not hp.loss.smoothing
+    return small and plain and known and cross_entropy
 
 
 class SampleBySample(ManySteps):
@@ -112,10 +114,8 @@ class SampleBySample(ManySteps):
             n_correct=state.n_correct + np.int32(n_correct),
         )
 
-    def __call__(self, state: Any, feed: Any) -> Any:
-        return self.many(state, feed, 1)
-
     def covers(self, feed: Any) -> bool:
+        """Whether the data are those that the loop can read."""
         labels = feed.y.ndim == 1 or feed.y.shape[1] == 1
         return (
             feed.weight is None and feed.shift is None and isinstance(feed.scale, float) and labels
