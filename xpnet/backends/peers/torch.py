@@ -130,6 +130,8 @@ def compiled_step(
                 decay = work.lr * work.weight_decay if p.ndim > 1 else 0.0
                 p.copy_(p * (1 - decay) - rate * m / (v.sqrt() * unbias + work.eps))
 
+    # The usual limit of 8 would end a process that measures several trainings.
+    torch._dynamo.config.recompile_limit = 1024
     compiled = torch.compile(step, fullgraph=True, dynamic=False)
     # Both sizes of a batch are compiled here, on copies: nothing is learned yet.
     copies = [{name: p.clone() for name, p in group.items()} for group in (params, ms, vs)]
