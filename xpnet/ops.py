@@ -241,3 +241,14 @@ def total_weight(xp: Namespace, beta: float, t: Array, dtype: object) -> Array:
     """
     log_beta = math.log(beta) if beta > 0 else -math.inf
     return -xp.expm1(xp.astype(t, dtype) * log_beta) / (1.0 - beta)
+
+
+def adam_rate(
+    xp: Namespace, t: Array, lr: Array, beta1: float, beta2: float, eps: float
+) -> tuple[Array, Array]:
+    """``rate`` and ``floor`` (1,) of Adam written as theta -= rate m / (sqrt(v) + floor).
+
+    lr (m / M) / (sqrt(v / V) + eps) = (lr sqrt(V) / M) m / (sqrt(v) + eps sqrt(V))
+    """
+    root_V = xp.sqrt(total_weight(xp, beta2, t, lr.dtype))
+    return lr * root_V / total_weight(xp, beta1, t, lr.dtype), eps * root_V

@@ -13,7 +13,7 @@ from jax import lax
 
 from .. import random
 from ..errors import BackendError, UsageError
-from ..ops import Ops, total_weight
+from ..ops import Ops, adam_rate
 from ..types import Array
 from .backend import Backend, Data, ManySteps, State, StepFunction
 
@@ -76,15 +76,11 @@ def one_division_adam(
     beta2: float,
     eps: float,
 ) -> tuple[Array, Array, Array]:
-    """``Ops.adam`` with the constants moved out of the vectors, as one division less.
-
-    lr (m / M) / (sqrt(v / V) + eps) = (lr sqrt(V) / M) m / (sqrt(v) + eps sqrt(V))
-    """
+    """``Ops.adam`` with the constants moved out of the vectors: one division less."""
     m = ops.flush(beta1 * m + g, t)
     v = ops.flush(beta2 * v + g * g, t)
-    root_V = xp.sqrt(total_weight(xp, beta2, t, theta.dtype))
-    rate = lr * root_V / total_weight(xp, beta1, t, theta.dtype)
-    return theta - rate * m / (xp.sqrt(v) + eps * root_V), m, v
+    rate, floor = adam_rate(xp, t, lr, beta1, beta2, eps)
+    return theta - rate * m / (xp.sqrt(v) + floor), m, v
 
 
 class BlockOps(Ops):

@@ -252,7 +252,7 @@ class NumpyOps(Ops):
 def adam_rate(t: Array, lr: Array, beta1: float, beta2: float, eps: float) -> tuple[float, float]:
     """``rate`` and ``floor`` of theta -= rate m / (sqrt(v) + floor), where no vector is divided.
 
-    lr (m / M) / (sqrt(v / V) + eps) = (lr sqrt(V) / M) m / (sqrt(v) + eps sqrt(V))
+    In Python floats, one call a step: see ``ops.adam_rate`` for the formula.
     """
     M = (1.0 - beta1 ** int(t[0])) / (1.0 - beta1)
     root_V = ((1.0 - beta2 ** int(t[0])) / (1.0 - beta2)) ** 0.5

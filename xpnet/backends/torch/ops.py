@@ -9,7 +9,7 @@ import array_api_compat.torch as xp
 import torch
 
 from ...activations import Activation
-from ...ops import FLUSH_EVERY, TINY, Ops, total_weight
+from ...ops import FLUSH_EVERY, TINY, Ops, adam_rate
 from ...types import Array, LossResult
 
 __all__ = ["TorchOps"]
@@ -128,9 +128,8 @@ class TorchOps(Ops):
     ) -> tuple[Array, Array, Array]:
         m = self.flush(m.mul_(beta1).add_(g), t)
         v = self.flush(v.mul_(beta2).addcmul_(g, g), t)
-        root_V = torch.sqrt(total_weight(xp, beta2, t, theta.dtype))
-        rate = lr * root_V / total_weight(xp, beta1, t, theta.dtype)
-        return theta.sub_(torch.div(m, v.sqrt().add_(eps * root_V)).mul_(rate)), m, v
+        rate, floor = adam_rate(xp, t, lr, beta1, beta2, eps)
+        return theta.sub_(torch.div(m, v.sqrt().add_(floor)).mul_(rate)), m, v
 
     def flush(self, slot: Array, t: Array) -> Array:
         tiny = TINY * (t % FLUSH_EVERY == 0).to(slot.dtype)
