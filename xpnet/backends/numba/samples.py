@@ -18,7 +18,7 @@ from ...losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ...optim import SGD
 from ...types import Array
 from ..backend import ManySteps
-from .kernels import compiled, softmax_xent_row
+from .kernels import below_largest, compiled, softmax_xent_row
 
 __all__ = ["SampleBySample", "suits"]
 
@@ -258,4 +258,9 @@ def loss_and_gradient(out: Array, target: Any, scale: Any, dout: Array) -> tuple
         p = one / (one + e) if z >= 0 else e / (one + e)
         dout[0] = scale * (p - q)
         return max(z, 0 * z) + np.log1p(e) - q * z, (z > 0) == (q > 0.5)
-    return softmax_xent_row(out, int(target), scale, dout)
+    label = int(target)
+    hit = below_largest(out, dout) == label
+    shifted_label = dout[label]
+    for c in range(len(dout)):
+        dout[c] = np.exp(dout[c])
+    return softmax_xent_row(shifted_label, label, scale, dout), hit

@@ -69,7 +69,7 @@ class NumpyOps(Ops):
     ) -> tuple[Array, tuple[Array, Array]]:
         if f.name != "identity" and f.name not in IN_PLACE:
             return super().affine(x, W, b, f)
-        y = np.matmul(x, W, out=self.empty((len(x), W.shape[1]), W.dtype))
+        y = self.product(x, W)
         y += b
         if f.name in IN_PLACE:
             IN_PLACE[f.name].function(y)
@@ -85,6 +85,10 @@ class NumpyOps(Ops):
         db = np.matmul(ones, dz, out=self.empty(dz.shape[1:], dz.dtype))  # faster than a sum
         dx = np.matmul(dz, W.T, out=self.empty(x.shape, x.dtype)) if need_dx else None
         return dx, dW, db
+
+    def product(self, x: Array, W: Array) -> Array:
+        """x W."""
+        return np.matmul(x, W, out=self.empty((len(x), W.shape[1]), W.dtype))
 
     def weight_grad(self, x: Array, dz: Array) -> Array:
         """dW = x^T dz; for few outputs as (dz^T x)^T, which BLAS does a fifth faster."""
