@@ -12,6 +12,7 @@ from ...errors import check_choice
 from ...ops import Ops
 from ..backend import Data, State, StepFunction
 from ..numpy import NumpyBackend
+from ..numpy.workspace import Workspace
 from .ops import NumbaOps
 from .samples import SampleBySample, suits
 
@@ -29,7 +30,8 @@ class NumbaBackend(NumpyBackend):
     ) -> StepFunction[State, Data]:
         if reference:
             return super().compile(build, reference=True)
-        step = self.with_workspace(build, NumbaOps)
+        workspace = Workspace()
+        step = self.with_workspace(build, NumbaOps(workspace), workspace)
         return SampleBySample(build, step) if suits(build) else step
 
 

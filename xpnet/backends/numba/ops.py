@@ -140,7 +140,7 @@ class NumbaOps(NumpyOps):
 
 def is_thin(x: Array, A: Array) -> bool:
     """Whether the product of ``x`` with a matrix as wide as ``A`` is too thin for BLAS."""
-    return A.shape[1] <= WIDEST_THIN and x.shape[1] >= 64 and x.flags.c_contiguous
+    return bool(A.shape[1] <= WIDEST_THIN and x.shape[1] >= 64 and x.flags.c_contiguous)
 
 
 def smallest(theta: Array, t: Array) -> Any:

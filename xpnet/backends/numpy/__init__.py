@@ -11,8 +11,10 @@ from ...errors import check_choice
 from ...ops import Ops
 from ...types import Array
 from ..backend import Backend, Data, State, StepFunction
-from .one_sample import OneSampleOps, suits
+from . import one_sample, recorded
+from .one_sample import OneSampleOps
 from .ops import NumpyOps
+from .recorded import RecordedStep
 from .workspace import Workspace
 
 __all__ = ["NumpyBackend", "NumpyOps", "load", "of"]
@@ -32,16 +34,17 @@ class NumpyBackend(Backend):
     ) -> StepFunction[State, Data]:
         if reference:
             return build(self.reference_ops())
-        return self.with_workspace(build, OneSampleOps if suits(build) else NumpyOps)
+        workspace = Workspace()
+        if one_sample.suits(build):
+            return self.with_workspace(build, OneSampleOps(workspace), workspace)
+        step = self.with_workspace(build, NumpyOps(workspace), workspace)
+        return RecordedStep(build, step, workspace) if recorded.suits(build) else step
 
     def with_workspace(
-        self,
-        build: Callable[[Ops], StepFunction[State, Data]],
-        ops: Callable[[Workspace], Ops],
+        self, build: Callable[[Ops], StepFunction[State, Data]], ops: Ops, workspace: Workspace
     ) -> StepFunction[State, Data]:
         """The step made of such primitives, which find their memory where it was last time."""
-        workspace = Workspace()
-        step = build(ops(workspace))
+        step = build(ops)
 
         def compiled(state: State, data: Data) -> State:
             workspace.restart()

@@ -130,7 +130,7 @@ class NumpyOps(Ops):
         loss = np.log(e_sum) - true_logit
         p *= (scale / e_sum)[:, None]
         p.reshape(-1)[true] -= scale
-        return LossResult(loss.sum(), np.int32(np.count_nonzero(best == target)), p)
+        return LossResult(loss.sum(), (best == target).sum(dtype=np.int32), p)
 
     def unpack(
         self, theta: Array, offsets: Sequence[int], shapes: Sequence[tuple[int, ...]]

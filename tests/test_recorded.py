@@ -1,0 +1,253 @@
+"""NumPy's recorded step: bit for bit what the step itself does, on whatever xpnet is made of."""
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import Dense, Dropout, Hyperparameters, LayerNorm, Network, backends, mlp
+from xpnet.activations import ACTIVATIONS, Activation
+from xpnet.backends.numpy import recorded
+from xpnet.backends.numpy.ops import NumpyOps
+from xpnet.backends.numpy.recorded import Recorded, RecordedStep, Recording
+from xpnet.backends.numpy.workspace import Workspace
+from xpnet.losses import (
+    BinaryCrossEntropy,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SoftmaxCrossEntropy,
+)
+from xpnet.optim import SGD, AdamW, Momentum, Nesterov, RMSprop
+from xpnet.schedules import Constant, Cosine, Exponential, OneCycle, Step
+from xpnet.state import Feed, begin_epoch, initial_state
+from xpnet.step import TrainingStep
+
+N, BATCH, STEPS = 96, 8, 12
+NUMPY = backends.get("numpy")
+
+NETWORKS = {
+    **{name: mlp(6, 7, 4, activation=name) for name in ACTIVATIONS},
+    "dropout": mlp(6, 8, 7, 4, dropout=0.3),
+    "layer norm": Network(6, [Dense(9, "relu"), LayerNorm(), Dense(4)]),
+    "last is an activation": mlp(6, 5, 4, output="tanh"),
+    "dropout first": Network(6, [Dropout(0.2), Dense(4)]),
+}
+
+SETTINGS = {
+    "sgd": {"optimizer": SGD(0.1), "schedule": Constant()},
+    "sgd l2": {"optimizer": SGD(0.1, l2=0.01), "schedule": Step(1.0, 0.5)},
+    "momentum": {"optimizer": Momentum(0.1), "schedule": Cosine(warmup=0.5)},
+    "nesterov": {"optimizer": Nesterov(0.1), "schedule": Exponential(0.5)},
+    "rmsprop": {"optimizer": RMSprop(0.01), "schedule": OneCycle()},
+    "adamw": {"optimizer": AdamW(0.01, weight_decay=0.1)},
+    "clip norm": {"optimizer": AdamW(0.01), "clip_norm": 0.05},
+    "clip value": {"optimizer": Momentum(0.1), "clip_value": 0.01},
+    "smoothing": {"loss": SoftmaxCrossEntropy(smoothing=0.1)},
+    "bce": {"loss": BinaryCrossEntropy()},
+    "mse": {"loss": MeanSquaredError()},
+    "mae": {"loss": MeanAbsoluteError()},
+    "huber": {"loss": Huber(0.3)},
+}
+
+
+def feed(*, labels=True, weighted=False, scaled=False, dtype="float32", epoch=0) -> Feed:
+    rng = np.random.default_rng(5)
+    X = rng.integers(0, 9, (N, 6)).astype("uint8")
+    y = rng.integers(0, 4, N).astype("int32") if labels else rng.random((N, 4)).astype(dtype)
+    weight = rng.random(N).astype(dtype) if weighted else None
+    shift = rng.random(6).astype(dtype) if scaled else None
+    scale = rng.random(6).astype(dtype) if scaled else 0.125
+    return Feed(X, y, weight, shift, scale, order(epoch))
+
+
+def order(epoch):
+    return np.random.default_rng(epoch).permutation(N).astype(np.int32)
+
+
+def step_of(network, dtype="float32", **settings):
+    hp = Hyperparameters(epochs=3, batch_size=BATCH, dtype=dtype, **settings)
+    build = TrainingStep(network, hp, BATCH, STEPS)
+    return build, initial_state(network, hp)
+
+
+def plainly(build, state, feeds):
+    """All steps by the primitives themselves, epoch after epoch."""
+    workspace = Workspace()
+    step = NUMPY.with_workspace(build, NumpyOps(workspace), workspace)
+    for feed in feeds:
+        state = NUMPY.loop(step, begin_epoch(NUMPY, state), feed, STEPS)
+    return state
+
+
+def recorded_all(build, state, feeds):
+    step = NUMPY.compile(build)
+    assert isinstance(step, RecordedStep)
+    for feed in feeds:
+        state = begin_epoch(NUMPY, state)
+        for n in (1, 5, STEPS - 6):
+            state = NUMPY.loop(step, state, feed, n)
+    assert step.calls, "a step was recorded"
+    return state
+
+
+def same(network, settings, **data):
+    dtype = data.get("dtype", "float32")
+    feeds = [feed(**data)]
+    feeds += [feeds[0]._replace(order=order(epoch)) for epoch in (1, 2)]
+    expected = plainly(*step_of(network, dtype, **settings), feeds)
+    found = recorded_all(*step_of(network, dtype, **settings), feeds)
+    for name, a, b in zip(expected._fields, expected, found, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    assert found.theta.dtype == dtype
+    assert not np.array_equal(found.theta, step_of(network, dtype, **settings)[1].theta)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_and_activation(name, dtype):
+    same(NETWORKS[name], {}, dtype=dtype)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_rule_and_loss(name, weighted):
+    labels = "loss" not in SETTINGS[name] or name == "smoothing"
+    same(NETWORKS["relu"], SETTINGS[name], labels=labels, weighted=weighted)
+
+
+def test_standardised_columns_and_distributions():
+    same(NETWORKS["tanh"], {}, scaled=True)
+    same(NETWORKS["tanh"], {}, labels=False)
+
+
+def test_slots_are_flushed_as_often():
+    network = NETWORKS["relu"]
+    feeds = [feed(epoch=epoch) for epoch in range(1)] * 7  # 84 steps: one flush, at step 64
+    settings = {"optimizer": Momentum(1e-20, mu=0.9), "schedule": Constant()}
+    plain, state = step_of(network, **settings)
+    state.slots[0][:3] = 1e-31
+    twin, twin_state = step_of(network, **settings)
+    twin_state.slots[0][:3] = 1e-31
+    a, b = plainly(plain, state, feeds), recorded_all(twin, twin_state, feeds)
+    np.testing.assert_array_equal(a.slots[0], b.slots[0])
+
+
+def test_other_weights_or_data_are_recorded_anew():
+    build, state = step_of(NETWORKS["relu"])
+    step = NUMPY.compile(build)
+    first = feed()
+    NUMPY.loop(step, state, first, 6)
+    calls = step.calls
+    _, fresh = step_of(NETWORKS["relu"])
+    other = first._replace(X=first.X[::-1].copy())
+    found = NUMPY.loop(step, fresh, other, STEPS)
+    assert step.calls is not calls
+    expected = plainly(*step_of(NETWORKS["relu"]), [other])
+    np.testing.assert_array_equal(found.theta, expected.theta)
+
+
+def test_the_step_at_which_the_loss_breaks_is_noticed():
+    network, settings = mlp(6, 4), {"loss": MeanSquaredError(), "optimizer": SGD(1e9)}
+    data = feed(labels=False)
+    expected = plainly(*step_of(network, **settings), [data])
+    found = recorded_all(*step_of(network, **settings), [data])
+    assert expected.first_bad_step[0] == found.first_bad_step[0] > 0
+
+
+class Counting(Dense):
+    """A layer of somebody's own."""
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network(6, [Counting(4)]),
+        mlp(6, 4, output=Activation("own", lambda xp, z: z, lambda xp, z: 1.0 + 0.0 * z)),
+    ],
+    ids=["layer", "activation"],
+)
+def test_what_is_not_ours_is_run_every_time(network):
+    build, _ = step_of(network)
+    assert not recorded.suits(build)
+    assert not isinstance(NUMPY.compile(build), RecordedStep)
+
+
+def test_large_batches_are_not_recorded():
+    build, _ = step_of(mlp(40_000, 4))
+    assert not recorded.suits(build)
+
+
+def test_default_training_on_numpy_is_recorded(monkeypatch):
+    recordings = []
+    record = RecordedStep.record
+    monkeypatch.setattr(
+        RecordedStep, "record", lambda self, *a: recordings.append(1) or record(self, *a)
+    )
+    data = xpnet.Dataset(feed().X, feed().y)
+    for _ in xpnet.fit(NETWORKS["relu"], data, backend="numpy", epochs=3, batch_size=BATCH):
+        pass
+    assert recordings == [1]
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda a: bool(a),
+        lambda a: float(a[0]),
+        lambda a: np.asarray(a),
+        lambda a: np.add(a, 1, out=np.empty(3)),
+        lambda a: np.zeros(3).__setitem__(slice(None), a),
+    ],
+)
+def test_what_depends_on_a_value_is_refused(attempt):
+    with pytest.raises(TypeError):
+        attempt(Recorded(np.arange(3.0), Recording()))
+
+
+def replayed(operation):
+    """``operation`` recorded on [1, 2, 3], and then done on [4, 6, 5]."""
+    recording = Recording()
+    memory = np.asarray([1.0, 2.0, 3.0])
+    result = operation(Recorded(memory, recording))
+    memory[:] = 4.0, 6.0, 5.0
+    for call in recording.calls:
+        call()
+    return result.array
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda a: a + 1,
+        lambda a: 1 - a * a,
+        lambda a: np.where(a > 4.5, a, np.zeros_like(a)),
+        lambda a: np.sum(a * a),
+        lambda a: np.max(a, keepdims=True),
+        lambda a: np.concatenate([a, a[::-1]]),
+        lambda a: np.dot(a, a),
+        lambda a: a.astype(np.float32).reshape(3, 1).T,
+        lambda a: a[np.asarray([2, 0])],
+        lambda a: a[1],
+        lambda a: a.take(np.asarray([1, 1])),
+        lambda a: np.clip(a, 4.5, 5.5),
+        lambda a: a.argmax(axis=0),
+    ],
+)
+def test_operations_read_the_memory_anew(operation):
+    now = np.asarray([4.0, 6.0, 5.0])
+    expected = operation(now)
+    if isinstance(expected, np.ndarray) and expected.base is now:
+        expected = expected.copy()
+    np.testing.assert_array_equal(replayed(operation), expected)
+
+
+def test_a_call_left_out_is_noticed(monkeypatch):
+    record = RecordedStep.record
+
+    def forgetful(self, *args):
+        record(self, *args)
+        del self.calls[len(self.calls) // 2]
+
+    monkeypatch.setattr(RecordedStep, "record", forgetful)
+    with pytest.raises(AssertionError):
+        same(NETWORKS["relu"], {})
