@@ -132,3 +132,14 @@ def test_softmax_with_huge_logits_is_finite():
         assert float(loss) == 2e4
         assert int(n_correct) == 0
         assert dlogits.tolist() == [[1.0, -1.0, 0.0]]
+
+
+def test_binary_cross_entropy_with_huge_logits_is_finite():
+    logits = np.asarray([[1e4], [-1e4]], np.float32)
+    for ops in (Ops(compat_numpy), NumpyOps()):
+        loss, n_correct, dlogits = ops.sigmoid_xent(
+            logits, np.asarray([[0.0], [0.0]], np.float32), None, 1.0
+        )
+        assert float(loss) == 1e4
+        assert int(n_correct) == 1
+        assert dlogits.tolist() == [[1.0], [0.0]]

@@ -293,7 +293,7 @@ def test_a_primitive_without_a_case_fails(monkeypatch):
     assert found.reason == "no case in cases.py"
 
 
-HELPERS = {"activation_grad", "constant", "empty", "weight_grad"}
+HELPERS = {"product", "activation_grad", "constant", "empty", "weight_grad"}
 """What NumPy's overrides are made of."""
 
 

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .activations import positive_part
 from .errors import DataError, check_fraction, check_positive
 from .ops import Ops
 from .types import Array, LossResult, Namespace
@@ -61,10 +60,10 @@ class SoftmaxCrossEntropy:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """Mean over the outputs of ln(1 + exp(z)) - q z, with z the logit and q in [0, 1] the target.
+    """Mean over the outputs of ln(1 + exp(z)) - q z: the formulas are at ``Ops.sigmoid_xent``.
 
-    dout = (sigmoid(z) - q) / k. For one output (binary) or k independent labels (multi-label);
-    a sample is classified rightly when all its labels are.
+    For one output (binary) or k independent labels (multi-label); a sample is classified
+    rightly when all its labels are.
     Targets: (m, k), or (m,) where k = 1.
     """
 
@@ -73,14 +72,7 @@ class BinaryCrossEntropy:
     def __call__(
         self, ops: Ops, out: Array, target: Array, weight: Array | None, scale: Array | float
     ) -> LossResult:
-        xp = ops.xp
-        q = like_output(ops, out, target)
-        right = xp.all((out > 0) == (q > 0.5), axis=1)
-        n_correct = xp.sum(xp.astype(right, xp.int32), dtype=xp.int32)
-        e = xp.exp(-xp.abs(out))  # cannot overflow; softplus and sigmoid both come from it
-        loss = positive_part(xp, out) + xp.log1p(e) - q * out
-        p = xp.where(out >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
-        return reduce(ops, loss, p - q, weight, scale, n_correct)
+        return ops.sigmoid_xent(out, like_output(ops, out, target), weight, scale)
 
     def check_target(self, n_out: int, y: Array) -> None:
         check_matrix(n_out, y)
@@ -145,12 +137,7 @@ class Huber(RegressionLoss):
 
 
 def reduce(
-    ops: Ops,
-    loss: Array,
-    dloss: Array,
-    weight: Array | None,
-    scale: Array | float,
-    n_correct: Array | None = None,
+    ops: Ops, loss: Array, dloss: Array, weight: Array | None, scale: Array | float
 ) -> LossResult:
     """From loss and derivative of each output (m, k): mean over k, weighted sum over m."""
     k = loss.shape[1]
@@ -159,7 +146,7 @@ def reduce(
     if weight is not None:
         per_sample = weight * per_sample
         dout = ops.xp.expand_dims(weight, axis=1) * dout
-    return LossResult(ops.xp.sum(per_sample), n_correct, dout)
+    return LossResult(ops.xp.sum(per_sample), None, dout)
 
 
 def like_output(ops: Ops, out: Array, target: Array) -> Array:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from .activations import Activation
+from .activations import Activation, positive_part
 from .random import keep_mask
 from .types import Array, LossResult, Namespace, Noise
 
@@ -128,6 +128,30 @@ class Ops:
             dlogits = xp.expand_dims(weight, axis=1) * dlogits
         hit = xp.astype(xp.argmax(logits, axis=1), labels.dtype) == labels
         n_correct = xp.sum(xp.astype(hit, xp.int32), dtype=xp.int32)
+        return LossResult(xp.sum(loss), n_correct, dlogits)
+
+    def sigmoid_xent(
+        self, logits: Array, target: Array, weight: Array | None, scale: Array | float
+    ) -> LossResult:
+        """Mean over the k outputs of binary cross-entropy on logits, and its gradient.
+
+        loss_i = 1/k sum_j ln(1 + exp(z_ij)) - q_ij z_ij;  dlogits = scale w_i (sigmoid(z) - q) / k
+
+        ``target`` q (m, k) in [0, 1], of the dtype of the logits. A sample is right where
+        (z > 0) = (q > 1/2) in all its outputs. ``weight`` (m,) or None for all 1.
+        """
+        xp = self.xp
+        k = logits.shape[1]
+        e = xp.exp(-xp.abs(logits))  # cannot overflow; softplus and sigmoid both come from it
+        loss = positive_part(xp, logits) + xp.log1p(e) - target * logits
+        p = xp.where(logits >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
+        loss = xp.sum(loss, axis=1) / k
+        dlogits = scale * (p - target) / k
+        if weight is not None:
+            loss = weight * loss
+            dlogits = xp.expand_dims(weight, axis=1) * dlogits
+        right = xp.all((logits > 0) == (target > 0.5), axis=1)
+        n_correct = xp.sum(xp.astype(right, xp.int32), dtype=xp.int32)
         return LossResult(xp.sum(loss), n_correct, dlogits)
 
     # ---- the flat vector -----------------------------------------------------------------

@@ -66,6 +66,9 @@ def primitive_cases(seed: int = 0) -> Cases:
     def labels() -> Array:
         return rng.integers(0, C, M).astype(np.int32)
 
+    def answers(k: int) -> Array:
+        return rng.integers(0, 2, (M, k)).astype(np.float64)
+
     pixels = rng.integers(0, 256, (M, N_IN)).astype(np.uint8)
     index = np.asarray([3, 0, 8], np.int32)
     noise = Noise(5, np.asarray([3], np.int32), np.arange(M, dtype=np.int32), layer=2)
@@ -95,6 +98,12 @@ def primitive_cases(seed: int = 0) -> Cases:
             "smoothed": (vector((M, C)), labels(), None, 1 / M, 0.1),
             "distributions": (vector((M, C)), positive((M, C)), None, 1 / M, 0.0),
             "far": (vector((M, C), 300.0), labels(), None, 1 / M, 0.0),
+        },
+        "sigmoid_xent": {
+            "one": (vector((M, 1), 4.0), answers(1), None, 1 / M),
+            "several": (vector((M, C), 4.0), answers(C), None, 1 / M),
+            "weighted": (vector((M, C), 4.0), positive((M, C)) / 1.1, positive(M), 1 / M),
+            "far": (vector((M, C), 300.0), answers(C), None, 1 / M),
         },
         "unpack": {"": (vector(128), [0, 64], [(3, 4), (5,)])},
         "pack": {"": ([vector((3, 4)), vector(5)], [0, 64], 128)},

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...types import Array
 
-__all__ = ["IN_PLACE", "InPlace"]
+__all__ = ["IN_PLACE", "InPlace", "sigmoid"]
 
 
 class InPlace(NamedTuple):
@@ -24,7 +24,8 @@ class InPlace(NamedTuple):
 def sigmoid(z: Array) -> None:
     """1 / (1 + exp(-z)): where exp overflows to infinity this is 0, as it should be."""
     np.negative(z, out=z)
-    np.exp(z, out=z)
+    with np.errstate(over="ignore"):
+        np.exp(z, out=z)
     z += 1
     np.reciprocal(z, out=z)
 

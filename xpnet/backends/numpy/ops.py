@@ -11,7 +11,7 @@ import numpy as np
 from ...activations import Activation
 from ...ops import FLUSH_EVERY, TINY, Ops
 from ...types import Array, LossResult
-from .in_place import IN_PLACE
+from .in_place import IN_PLACE, sigmoid
 from .workspace import Workspace
 
 __all__ = ["NumpyOps", "adam_rate"]
@@ -131,6 +131,24 @@ class NumpyOps(Ops):
         p *= (scale / e_sum)[:, None]
         p.reshape(-1)[true] -= scale
         return LossResult(loss.sum(), (best == target).sum(dtype=np.int32), p)
+
+    def sigmoid_xent(
+        self, logits: Array, target: Array, weight: Array | None, scale: Array | float
+    ) -> LossResult:
+        if weight is not None:
+            return super().sigmoid_xent(logits, target, weight, scale)
+        k = logits.shape[1]
+        loss = np.logaddexp(logits, 0, out=self.empty(logits.shape, logits.dtype))
+        loss -= target * logits
+        p = self.empty(logits.shape, logits.dtype)
+        np.copyto(p, logits)
+        sigmoid(p)
+        p -= target
+        p *= scale / k
+        right = (logits > 0) == (target > 0.5)
+        if k > 1:
+            right = np.all(right, axis=1)
+        return LossResult(loss.sum() / k, right.sum(dtype=np.int32), p)
 
     def unpack(
         self, theta: Array, offsets: Sequence[int], shapes: Sequence[tuple[int, ...]]
