@@ -87,8 +87,10 @@ def segments(
     }
     ops = backend.reference_ops() if reference else backend.ops()
 
-    run = start or Run(initial_state(network, hp), 0, 0, epoch_steps, 0.0, ())
-    run = to_device(backend, run)
+    if start is None:
+        start = Run(initial_state(network, hp), 0, 0, epoch_steps, 0.0, ())
+    run = to_device(backend, start)
+    del start  # the host's copy is not needed while the training runs
     steps_per_second = 0.0
     while not run.finished(hp.epochs, hp.patience):
         order = epoch_order(backend, hp, run.epoch, train.n)

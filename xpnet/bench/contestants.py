@@ -60,9 +60,10 @@ class Engine:
         # a training that begins two steps before the end of an epoch meets both shapes of a batch
         n_steps = len(workload.batches)
         step = max(0, n_steps - 2)
-        state = initial_state(self.network, hp)
-        state = state._replace(position=np.full(1, step * workload.batch_size, np.int32))
+        position = np.full(1, step * workload.batch_size, np.int32)
+        state = initial_state(self.network, hp)._replace(position=position)
         warm = run(Run(state, 0, step, n_steps, 1.0, ()))
+        del state
         while next(warm).step:
             pass
         warm.close()

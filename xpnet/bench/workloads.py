@@ -119,22 +119,20 @@ class Workload:
         return np.asarray(epoch_order(numpy, self.hyperparameters(), k, self.n))
 
 
-@functools.lru_cache(maxsize=1)
-def images() -> Dataset:
-    """The training images of MNIST, read once."""
-    return datasets.mnist()[0]
-
-
+@functools.lru_cache(maxsize=4)
 def samples(data: str, n: int) -> Dataset:
     """The first ``n`` images of MNIST, or ``n`` rows of the truth table of XOR, over and over."""
     if data == "xor":
         row = np.arange(n)
         X = np.stack([row // 2 % 2, row % 2], axis=1).astype(np.float32)
         return Dataset(X, (X[:, :1] != X[:, 1:]).astype(np.float32))
-    whole = images()
+    whole, _ = datasets.mnist()
     if n > whole.n:
         raise UsageError(f"MNIST has {whole.n:,} training images: take at most as many, not {n:,}")
-    return dataclasses.replace(whole, X=whole.X[:n], y=whole.y[:n])
+    if n == whole.n:
+        return whole
+    # copies, so that the rest does not stay in memory
+    return dataclasses.replace(whole, X=whole.X[:n].copy(), y=whole.y[:n].copy())
 
 
 def scaled(workload: Workload, share: float) -> Workload:
