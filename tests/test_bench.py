@@ -40,11 +40,11 @@ DIGITS = Workload("digits", (784, 12, 10), "relu", 32, "adamw", 1e-3, 300)
 @pytest.fixture(autouse=True)
 def little_data(monkeypatch):
     images = little_mnist()
-    workloads.images.cache_clear()
+    workloads.samples.cache_clear()
     monkeypatch.setattr(datasets, "mnist", lambda: images)
     monkeypatch.setattr(gc, "collect", lambda: 0)  # a heap with all backends in it takes long
     yield
-    workloads.images.cache_clear()
+    workloads.samples.cache_clear()
 
 
 class Stage:

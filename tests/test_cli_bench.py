@@ -27,10 +27,10 @@ def surroundings(monkeypatch, tmp_path):
     monkeypatch.setitem(cli.cli.commands, "bench", module.bench)
     monkeypatch.setattr(peers, "thread_environment", lambda n: {})
     images = little_mnist()
-    workloads.images.cache_clear()
+    workloads.samples.cache_clear()
     monkeypatch.setattr(datasets, "mnist", lambda: images)
     yield
-    workloads.images.cache_clear()
+    workloads.samples.cache_clear()
 
 
 @pytest.fixture

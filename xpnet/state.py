@@ -175,7 +175,7 @@ def map_arrays(f: Callable[[Array], Array], tree: Any) -> Any:
 
 def to_device(backend: Backend, run: Run) -> Run:
     """``run`` with its arrays copied from the host to the device."""
-    return map_arrays(backend.asarray, run)  # type: ignore[no-any-return]
+    return map_arrays(lambda a: backend.xp.asarray(backend.asarray(a), copy=True), run)  # type: ignore[no-any-return]
 
 
 def to_host(backend: Backend, run: Run) -> Run:
