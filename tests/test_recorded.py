@@ -9,7 +9,7 @@ from xpnet.activations import ACTIVATIONS, Activation
 from xpnet.backends.numpy import recorded
 from xpnet.backends.numpy.ops import NumpyOps
 from xpnet.backends.numpy.recorded import Recorded, RecordedStep, Recording
-from xpnet.backends.numpy.workspace import Workspace
+from xpnet.backends.workspace import Workspace, on_workspace
 from xpnet.losses import (
     BinaryCrossEntropy,
     Huber,
@@ -73,7 +73,7 @@ def step_of(network, dtype="float32", **settings):
 def plainly(build, state, feeds):
     """All steps by the primitives themselves, epoch after epoch."""
     workspace = Workspace()
-    step = NUMPY.with_workspace(build, NumpyOps(workspace), workspace)
+    step = on_workspace(build, NumpyOps(workspace), workspace)
     for feed in feeds:
         state = NUMPY.loop(step, begin_epoch(NUMPY, state), feed, STEPS)
     return state

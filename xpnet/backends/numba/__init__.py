@@ -12,7 +12,7 @@ from ...errors import check_choice
 from ...ops import Ops
 from ..backend import Data, State, StepFunction
 from ..numpy import NumpyBackend
-from ..numpy.workspace import Workspace
+from ..workspace import Workspace, on_workspace
 from .ops import NumbaOps
 from .samples import SampleBySample, suits
 
@@ -31,7 +31,7 @@ class NumbaBackend(NumpyBackend):
         if reference:
             return super().compile(build, reference=True)
         workspace = Workspace()
-        step = self.with_workspace(build, NumbaOps(workspace), workspace)
+        step = on_workspace(build, NumbaOps(workspace), workspace)
         return SampleBySample(build, step) if suits(build) else step
 
 

@@ -11,11 +11,11 @@ from ...errors import check_choice
 from ...ops import Ops
 from ...types import Array
 from ..backend import Backend, Data, State, StepFunction
+from ..workspace import Workspace, on_workspace
 from . import one_sample, recorded
 from .one_sample import OneSampleOps
 from .ops import NumpyOps
 from .recorded import RecordedStep
-from .workspace import Workspace
 
 __all__ = ["NumpyBackend", "NumpyOps", "load", "of"]
 
@@ -36,21 +36,9 @@ class NumpyBackend(Backend):
             return build(self.reference_ops())
         workspace = Workspace()
         if one_sample.suits(build):
-            return self.with_workspace(build, OneSampleOps(workspace), workspace)
-        step = self.with_workspace(build, NumpyOps(workspace), workspace)
+            return on_workspace(build, OneSampleOps(workspace), workspace)
+        step = on_workspace(build, NumpyOps(workspace), workspace)
         return RecordedStep(build, step, workspace) if recorded.suits(build) else step
-
-    def with_workspace(
-        self, build: Callable[[Ops], StepFunction[State, Data]], ops: Ops, workspace: Workspace
-    ) -> StepFunction[State, Data]:
-        """The step made of such primitives, which find their memory where it was last time."""
-        step = build(ops)
-
-        def compiled(state: State, data: Data) -> State:
-            workspace.restart()
-            return step(state, data)
-
-        return compiled
 
 
 def load(device: str | None) -> Backend:

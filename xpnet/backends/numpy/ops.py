@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
 from ...activations import Activation
-from ...ops import FLUSH_EVERY, TINY, Ops
+from ...ops import FLUSH_EVERY, TINY
 from ...types import Array, LossResult
+from ..workspace import Workspace, WorkspaceOps
 from .in_place import IN_PLACE, sigmoid
-from .workspace import Workspace
 
 __all__ = ["NumpyOps", "adam_rate"]
 
@@ -23,22 +23,14 @@ CHUNK = 16384
 """Elements an optimizer works on at a time: few enough to stay in the cache."""
 
 
-class NumpyOps(Ops):
+class NumpyOps(WorkspaceOps):
     """In-place NumPy; with a workspace, results live until the next step, else for good."""
 
     def __init__(self, workspace: Workspace | None = None) -> None:
-        super().__init__(xp)
-        self.workspace = workspace
+        super().__init__(xp, workspace=workspace)
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """New memory, or the workspace's."""
-        if self.workspace is None:
-            return np.empty(shape, dtype)
-        return self.workspace.empty(shape, dtype)
-
-    def constant(self, key: Any, make: Callable[[], Array]) -> Array:
-        """An array that never changes, such as a row of ones; the workspace keeps it."""
-        return make() if self.workspace is None else self.workspace.constant(key, make)
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return np.empty(shape, dtype)
 
     def slices(self, m: int) -> Iterable[tuple[int, int]]:
         if self.workspace is None or m < 4 * ROWS:
@@ -46,9 +38,6 @@ class NumpyOps(Ops):
         return self.workspace.each_part(
             (start, min(start + ROWS, m)) for start in range(0, m, ROWS)
         )
-
-    def rows(self, start: Array | int, m: int) -> Array:
-        return start + self.constant(("rows", m), lambda: np.arange(m, dtype=np.int32))
 
     def take(self, A: Array, index: Array) -> Array:
         out = self.empty((len(index), *A.shape[1:]), A.dtype)
@@ -149,29 +138,6 @@ class NumpyOps(Ops):
         if k > 1:
             right = np.all(right, axis=1)
         return LossResult(loss.sum() / k, right.sum(dtype=np.int32), p)
-
-    def unpack(
-        self, theta: Array, offsets: Sequence[int], shapes: Sequence[tuple[int, ...]]
-    ) -> list[Array]:
-        if self.workspace is None:
-            return super().unpack(theta, offsets, shapes)
-        return self.workspace.views_of(
-            theta, lambda: super(NumpyOps, self).unpack(theta, offsets, shapes)
-        )
-
-    def pack(self, blocks: Sequence[Array], offsets: Sequence[int], n: int) -> Array:
-        g = self.empty((n,), blocks[0].dtype)
-        end = 0
-        for block, offset in zip(blocks, offsets, strict=True):
-            g[end:offset] = 0
-            end = offset + block.size
-            if block.base is not g:
-                place = g[offset:end].reshape(block.shape)
-                place[...] = block
-                if self.workspace:
-                    self.workspace.move(block, place)  # next time it is computed in place
-        g[end:] = 0
-        return g
 
     def add(self, total: Array | None, g: Array) -> Array:
         if total is None:

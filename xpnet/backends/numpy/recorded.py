@@ -21,8 +21,8 @@ from ...optim import OPTIMIZERS
 from ...schedules import SCHEDULES
 from ...types import Array
 from ..backend import ManySteps
+from ..workspace import Workspace
 from .ops import NumpyOps
-from .workspace import Workspace
 
 __all__ = ["Recorded", "RecordedStep", "Recording", "suits"]
 
