@@ -10,6 +10,7 @@ from test_train import digits
 import xpnet
 from xpnet import backends
 from xpnet.backends.backend import Backend
+from xpnet.backends.cuda import CudaOps
 from xpnet.backends.jax import BlockOps
 from xpnet.backends.numba.ops import NumbaOps
 from xpnet.backends.numpy import NumpyOps
@@ -293,14 +294,14 @@ def test_a_primitive_without_a_case_fails(monkeypatch):
     assert found.reason == "no case in cases.py"
 
 
-HELPERS = {"product", "activation_grad", "constant", "empty", "weight_grad"}
+HELPERS = {"product", "activation_grad", "allocate", "each", "weight_grad"}
 """What NumPy's overrides are made of."""
 
 
 def test_every_override_has_a_case():
     known = set(primitive_cases())
     assert primitives(Ops) == known
-    for cls in (NumpyOps, NumbaOps, BlockOps):
+    for cls in (NumpyOps, NumbaOps, BlockOps, CudaOps):
         assert primitives(cls) - HELPERS <= known, "an override of nothing is a typo"
     assert set(DONATED) <= known
 

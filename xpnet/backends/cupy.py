@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat.cupy as xp
@@ -10,8 +11,12 @@ import cupy
 import numpy as np
 
 from ..errors import BackendError, UsageError
+from ..ops import Ops
 from ..types import Array
-from .backend import Backend
+from .backend import Backend, Data, State, StepFunction
+from .cuda import CudaOps
+from .cuda.cupy import CupyLauncher
+from .workspace import Workspace, on_workspace
 
 __all__ = ["CupyBackend", "load", "of"]
 
@@ -19,7 +24,24 @@ BUILDS = ("cupy", "cupy-cuda12x", "cupy-cuda13x")
 
 
 class CupyBackend(Backend):
-    """Arrays of CuPy on one GPU."""
+    """Arrays of CuPy on one GPU, with kernels of xpnet's own around the matrix products."""
+
+    def ops(self) -> Ops:
+        return CudaOps(self.xp, self.device, CupyLauncher())
+
+    def compile(
+        self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False
+    ) -> StepFunction[State, Data]:
+        if reference:
+            return build(self.reference_ops())
+        launcher = CupyLauncher()
+        workspace = Workspace(launcher.empty)
+        ops = CudaOps(self.xp, self.device, launcher, workspace)
+        return on_workspace(build, ops, workspace)
+
+    def loop(self, step: StepFunction[State, Data], state: State, data: Data, n: int) -> State:
+        with self.device:
+            return super().loop(step, state, data, n)
 
     def from_host(self, host: np.ndarray[Any, Any]) -> Array:
         with self.device:

@@ -1,0 +1,301 @@
+"""The CUDA kernels, executed on the CPU by the simulator, against the reference in float64."""
+
+import array_api_compat.numpy as compat_numpy
+import numpy as np
+import pytest
+from simulator import COMPILER, KERNEL, KernelError, Simulator
+
+from xpnet import Dense, Dropout, Hyperparameters, Network
+from xpnet.activations import ACTIVATIONS
+from xpnet.backends import Backend
+from xpnet.backends.cuda import CudaOps, source
+from xpnet.backends.numpy import NumpyBackend
+from xpnet.backends.workspace import Workspace, on_workspace
+from xpnet.checks import parity
+from xpnet.checks.cases import convert, leaves, primitive_cases, primitives
+from xpnet.checks.compare import TOLERANCES, relative_error
+from xpnet.checks.subject import Subject
+from xpnet.data import Dataset
+from xpnet.ops import Ops
+from xpnet.optim import SGD, AdamW, Momentum, Nesterov, RMSprop
+from xpnet.types import Noise
+
+pytestmark = [
+    pytest.mark.kernels,
+    pytest.mark.skipif(COMPILER is None, reason="the simulator needs g++"),
+]
+
+KERNELS = {name for name, _ in KERNEL.findall(source())}
+SEEDS = 0, 100, 200
+DTYPES = "float32", "float64"
+REFERENCE = Ops(np)
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory):
+    return Simulator(tmp_path_factory.mktemp("kernels"))
+
+
+def ops_on(simulator):
+    return CudaOps(compat_numpy, None, simulator)
+
+
+def errors(ops, name, arguments, dtype):
+    """The relative errors of the results of a primitive."""
+    extra = {"gather": lambda d: (d,)}.get(name, lambda d: ())
+    exact = getattr(REFERENCE, name)(*convert(arguments, np.float64), *extra(np.float64))
+    ours = getattr(ops, name)(*convert(arguments, dtype), *extra(np.dtype(dtype)))
+    pairs = zip(leaves(ours), leaves(exact), strict=True)
+    return [relative_error(np.asarray(a), np.asarray(b)) for a, b in pairs]
+
+
+def odd_cases():
+    """Sizes around those of a warp, a tile and a block, and more of them than are in the air."""
+    rng = np.random.default_rng(1)
+
+    def vector(*shape):
+        return rng.normal(size=shape)
+
+    cases = {name: {} for name in ("affine_grad", "softmax_xent", "dropout", "gather")}
+    for m, n in [(1, 1), (2, 33), (31, 32), (65, 31), (200, 7), (300, 70), (4200, 3)]:
+        size = f"{m}x{n}"
+        x, W, b = rng.random((m, 5)), vector(5, n), vector(n)
+        dy = rng.random((m, n))  # positive: long sums in which nothing cancels
+        for f in ("identity", "relu", "sigmoid", "tanh"):
+            _, saved = REFERENCE.affine(x, W, b, ACTIVATIONS[f])
+            arguments = dy, saved, W, ACTIVATIONS[f], True
+            cases["affine_grad"][f"{size} {f}"] = arguments
+        labels = rng.integers(0, n, m).astype(np.int32)
+        weight = rng.random(m)
+        cases["softmax_xent"][size] = vector(m, n), labels, None, 1 / m, 0.0
+        cases["softmax_xent"][f"{size} all"] = vector(m, n), labels, weight, np.asarray(0.3), 0.2
+        noise = Noise(2**32 - 5, np.asarray([77], np.int32), np.arange(m, dtype=np.int32) + 9, 3)
+        cases["dropout"][size] = vector(m, n), noise, 0.25
+        pixels = rng.integers(0, 256, (m, n)).astype(np.uint8)
+        index = rng.integers(0, m, 2 * m).astype(np.int32)
+        cases["gather"][size] = pixels, index, vector(n), vector(n)
+    ties = np.zeros((40, 37))
+    ties[:, 5] = ties[:, 36] = 1.0
+    cases["softmax_xent"]["ties"] = ties, np.full(40, 5, np.int32), None, 1.0, 0.0
+    return cases
+
+
+def check_all(ops, cases, dtypes=DTYPES):
+    """The worst error of each primitive; an AssertionError above the tolerance of parity."""
+    worst = {}
+    for dtype in dtypes:
+        limit = TOLERANCES["op", dtype].limit
+        for name in sorted(cases):
+            for case, arguments in cases[name].items():
+                error = max(errors(ops, name, arguments, dtype))
+                assert error <= limit, f"{name} {case} {dtype}: {error:.1e}"
+                worst[name, dtype] = max(error, worst.get((name, dtype), 0.0))
+    return worst
+
+
+def test_every_primitive_agrees_with_the_reference(simulator, capsys):
+    simulator.launched.clear()
+    worst = {}
+    for seed in SEEDS:
+        simulator.seed = seed
+        for cases in (primitive_cases(), odd_cases()):
+            for key, error in check_all(ops_on(simulator), cases).items():
+                worst[key] = max(error, worst.get(key, 0.0))
+    assert set(simulator.launched) == KERNELS, "every kernel was run"
+    with capsys.disabled():
+        print("\nworst error of each primitive against float64")
+        for (name, dtype), error in sorted(worst.items()):
+            if name in primitives(CudaOps):
+                print(f"  {name:<14} {dtype}  {error:.1e}")
+
+
+def test_the_order_of_threads_changes_no_bit(simulator):
+    """Sums have a fixed order: two runs are bit-equal, whoever comes first."""
+    cases = odd_cases()
+    cases["square_sum"] = primitive_cases()["square_sum"]
+    for name, named in cases.items():
+        for arguments in named.values():
+            extra = (np.dtype(np.float32),) if name == "gather" else ()
+            results = []
+            for seed in SEEDS:
+                simulator.seed = seed
+                ours = getattr(ops_on(simulator), name)(*convert(arguments, "float32"), *extra)
+                results.append([np.asarray(leaf).copy() for leaf in leaves(ours)])
+            for other in results[1:]:
+                for a, b in zip(results[0], other, strict=True):
+                    np.testing.assert_array_equal(a, b)
+
+
+def test_nan_is_kept_and_the_first_nan_is_the_class(simulator):
+    ops = ops_on(simulator)
+    logits = np.asarray([[0.0, np.nan, 9.0, np.nan], [3.0, 1.0, 3.0, 0.0]], np.float32)
+    loss, n_right, dlogits = ops.softmax_xent(logits, np.asarray([1, 2], np.int32), None, 1.0, 0.0)
+    assert np.isnan(loss)
+    assert n_right == 1
+    assert np.isnan(dlogits[0]).all()
+    assert np.isfinite(dlogits[1]).all()
+    one = np.asarray([[1.0]], np.float32)
+    y, _ = ops.affine(one, one * np.nan, np.zeros(1, np.float32), ACTIVATIONS["relu"])
+    assert np.isnan(y).all()
+    assert np.isnan(ops.clip_value(np.asarray([np.nan], np.float32), 1.0)).all()
+
+
+def slots_after(simulator, t):
+    """Slots that were tiny, after a step of each optimizer that has some, with no gradient."""
+    ops, dtype = ops_on(simulator), np.float32
+    t, lr, zero = np.asarray([t], np.int32), np.asarray([0.1], dtype), np.zeros(3, dtype)
+
+    def tiny():
+        return np.full(3, 1e-31, dtype)
+
+    yield ops.momentum(zero.copy(), zero, tiny(), t, lr, 0.9, False)[1]
+    yield ops.rmsprop(zero.copy(), zero, tiny(), t, lr, 0.9, 1e-8)[1]
+    yield from ops.adam(zero.copy(), zero, tiny(), tiny(), t, lr, 0.9, 0.9, 1e-8)[1:]
+
+
+def test_tiny_slots_are_set_to_zero_when_it_is_time(simulator):
+    for slot in slots_after(simulator, 64):
+        assert (slot == 0).all()
+    for slot in slots_after(simulator, 63):
+        assert (slot > 0).all()
+
+
+# ---- whole trainings ----------------------------------------------------------------------------
+
+
+class SimulatedBackend(Backend):
+    """A GPU without a GPU: NumPy's arrays, the kernels' work done by the simulator."""
+
+    def __init__(self, simulator):
+        super().__init__("numpy", compat_numpy, device_name="simulated", version="0")
+        self.simulator = simulator
+
+    def ops(self):
+        return ops_on(self.simulator)
+
+    def same_place(self, other):
+        return isinstance(other, SimulatedBackend | NumpyBackend)
+
+    def compile(self, build, *, reference=False):
+        if reference:
+            return build(self.reference_ops())
+        workspace = Workspace(self.simulator.empty)
+        ops = CudaOps(compat_numpy, None, self.simulator, workspace)
+        return on_workspace(build, ops, workspace)
+
+
+def subject(dtype, **settings):
+    rng = np.random.default_rng(0)
+    data = Dataset(
+        rng.integers(0, 256, (70, 12)).astype(np.uint8), rng.integers(0, 4, 70), scale=1 / 255
+    )
+    network = Network(12, [Dense(9, "relu"), Dropout(0.2), Dense(7, "tanh"), Dense(4)])
+    hp = Hyperparameters(batch_size=16, epochs=2, dtype=dtype, **settings)
+    return Subject(network, data, hp, n_steps=8)
+
+
+RULES = {
+    "sgd": {"optimizer": SGD(0.5, l2=0.01)},
+    "momentum": {"optimizer": Momentum(0.2), "clip_value": 0.05},
+    "nesterov": {"optimizer": Nesterov(0.2), "clip_norm": 0.5},
+    "rmsprop": {"optimizer": RMSprop(0.01)},
+    "adamw": {"optimizer": AdamW(0.01, weight_decay=0.1)},
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_trajectories_agree_with_numpy(simulator, rule, dtype):
+    rows = list(parity.parity(subject(dtype, **RULES[rule]), SimulatedBackend(simulator)))
+    assert len(rows) > 80
+    assert [row for row in rows if not row.passed] == []
+
+
+def test_two_trainings_are_equal_bit_for_bit(simulator):
+    import xpnet
+
+    case = subject("float32")
+    found = []
+    for seed in (1, 50):
+        simulator.seed = seed
+        backend = SimulatedBackend(simulator)
+        run = xpnet.fit(
+            case.network, case.data, backend=backend, epochs=2, batch_size=16,
+        )  # fmt: skip
+        found.append([theta.copy() for _, theta in run][-1])
+    np.testing.assert_array_equal(*found)
+
+
+# ---- faults planted in the kernels are found ---------------------------------------------------
+
+MUTATIONS = {
+    "no barrier before the sums of warps are read": (
+        "32] = x;\n    __syncthreads();",
+        "32] = x;",
+    ),
+    "no barrier before columns are added": (
+        "= sum;\n    __syncthreads();\n    if (threadIdx.y",
+        "= sum;\n    if (threadIdx.y",
+    ),
+    "no barrier before Adam's rate is read": (
+        "    __syncthreads();\n    real rate",
+        "    real rate",
+    ),
+    "no barrier before losses are added": (
+        "    __syncthreads();\n    if (threadIdx.x == 0) {\n        real total",
+        "    if (threadIdx.x == 0) {\n        real total",
+    ),
+    "half of a warp is left out": (
+        "int apart = 16; apart; apart /= 2)\n        x +=",
+        "int apart = 8; apart; apart /= 2)\n        x +=",
+    ),
+    "elements are done twice": ("i += gridDim.x * blockDim.x", "i += blockDim.x"),
+    "the bias of another row": ("b[i % n]", "b[i / n]"),
+    "the slope at 0": ("y > 0 ?", "y >= 0 ?"),
+    "another sum's row": ("sums[blockIdx.y * n + column]", "sums[column]"),
+    "softmax forgets the largest": ("row[c] - top) / e_sum", "row[c]) / e_sum"),
+    "smoothing of the wrong class": ("c == label ?", "c == best ?"),
+    "the last of equal classes": ("(a == b && i < j)", "(a == b && i > j)"),
+    "a round of the generator less": ("round < 20", "round < 19"),
+    "one word for both halves": ("(int)right >= threshold", "(int)left >= threshold"),
+    "one column too many": ("column + half < n", "column + half <= n"),
+    "Nesterov without looking ahead": ("g[i] + mu * v_i", "v_i"),
+    "no correction of Adam's second moment": ("sqrt(total_weight(beta2, *t))", "1.0"),
+    "rows are gathered by place": ("index[row] * n", "row * n"),
+}
+
+
+def check_all_in_several_orders(simulator):
+    for seed in SEEDS:
+        simulator.seed = seed
+        for cases in (odd_cases(), primitive_cases()):
+            check_all(ops_on(simulator), cases, ("float32",))
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_fault_in_a_kernel_is_found(tmp_path, name):
+    old, new = MUTATIONS[name]
+    assert old in source()
+    broken = Simulator(tmp_path, lambda text: text.replace(old, new), reals=("float32",))
+    with np.errstate(all="ignore"), pytest.raises((AssertionError, KernelError)):
+        check_all_in_several_orders(broken)
+
+
+FAULTY = {
+    "not all threads reach a barrier": "if (threadIdx.x < 5) __syncthreads(); else x[0] = 1;"
+    " if (threadIdx.x >= 5) __shfl_xor_sync(0xffffffffu, 1, 1);",
+    "past its shared memory": "shared[40] = 1;",
+    "past an array": "x[4 + threadIdx.x] = 1;",
+}
+
+
+@pytest.mark.parametrize("message", FAULTY)
+def test_the_simulator_reports_what_a_kernel_must_not_do(tmp_path, message):
+    text = (
+        'extern "C" __global__ void faulty(REAL* x) { extern __shared__ REAL shared[]; '
+        f"{FAULTY[message]} }}"
+    )
+    simulator = Simulator(tmp_path, lambda _: text, reals=("float32",))
+    x = simulator.empty((4,), np.dtype(np.float32))
+    with pytest.raises(KernelError, match=message):
+        simulator.launch("float32", "faulty", (1,), (64,), (x,), shared=64)

@@ -1,0 +1,108 @@
+"""The code that launches kernels, on CuPy's own arrays: they lie in the host's memory here.
+
+CuPy's operations need a GPU, but shapes, strides, views and pointers do not: whatever the
+primitives pass to a kernel is what they would pass on a GPU.
+"""
+
+import numpy as np
+import pytest
+
+cupy = pytest.importorskip("cupy", reason="needs the wheel of CuPy; CI installs it")
+
+import array_api_compat.cupy as compat_cupy
+from simulator import COMPILER, Simulator
+
+from xpnet.backends.cuda import CudaOps
+from xpnet.backends.cuda import cupy as launching
+from xpnet.checks.cases import convert, leaves, primitive_cases, primitives
+from xpnet.checks.compare import TOLERANCES, relative_error
+from xpnet.ops import Ops
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="the simulator needs g++")
+
+MAKE_NEW_ARRAYS = {"unpack", "pack", "rows", "take", "flush", "sigmoid_xent"}
+"""What is left to CuPy's own operations."""
+
+
+class HostMemory(Simulator):
+    """The simulator for CuPy arrays that lie in the host's memory."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.behind = {}
+
+    def put(self, host):
+        """A CuPy array over a copy of ``host``."""
+        copy = np.array(host, order="C")
+        memory = cupy.cuda.UnownedMemory(copy.ctypes.data, max(copy.nbytes, 1), copy, 0)
+        self.behind[copy.ctypes.data] = copy
+        return cupy.ndarray(copy.shape, copy.dtype, cupy.cuda.MemoryPointer(memory, 0))
+
+    def look(self, array):
+        """The NumPy array behind a CuPy array that begins where one was put."""
+        flat = self.behind[array.data.ptr].reshape(-1)
+        return np.lib.stride_tricks.as_strided(flat, array.shape, array.strides)
+
+    def empty(self, shape, dtype):
+        return self.put(super().empty(shape, dtype))
+
+    def matmul(self, a, b, out):
+        super().matmul(self.look(a), self.look(b), self.look(out))
+
+    def launch(self, real, name, grid, block, arguments, shared=0):
+        looked = [self.look(a) if isinstance(a, cupy.ndarray) else a for a in arguments]
+        super().launch(real, name, grid, block, looked, shared)
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    return HostMemory(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(primitives(CudaOps) & primitives(Ops) - MAKE_NEW_ARRAYS))
+def test_primitives_launch_the_same_on_arrays_of_cupy(memory, name, dtype):
+    ops, reference = CudaOps(compat_cupy, None, memory), Ops(np)
+    run = 0
+    for case, arguments in primitive_cases()[name].items():
+        extra = {"gather": lambda d: (d,)}.get(name, lambda d: ())
+        placed = convert(arguments, dtype, memory.put)
+        before = len(memory.launched)
+        try:
+            ours = getattr(ops, name)(*placed, *extra(np.dtype(dtype)))
+        except (RuntimeError, TypeError, ImportError):
+            assert len(memory.launched) == before, "what no kernel covers is CuPy's from the start"
+            continue
+        exact = getattr(reference, name)(*convert(arguments, np.float64), *extra(np.float64))
+        for a, b in zip(leaves(ours), leaves(exact), strict=True):
+            error = relative_error(memory.look(a), np.asarray(b))
+            assert error <= TOLERANCES["op", dtype].limit, (case, error)
+        run += 1
+    assert run, "a kernel covers some cases at least"
+
+
+class FakeModule:
+    """Keeps what is launched."""
+
+    def __init__(self):
+        self.launches = []
+
+    def get_function(self, name):
+        def kernel(grid, block, arguments, *, shared_mem):
+            self.launches.append((name, grid, block, arguments, shared_mem))
+
+        return kernel
+
+
+def test_a_null_pointer_is_eight_bytes_of_zero(monkeypatch, memory):
+    fake = FakeModule()
+    monkeypatch.setattr(launching, "module", {"float32": fake}.__getitem__)
+    x = memory.put(np.zeros(3, np.float32))
+    arguments = (x, None, np.int32(3), np.float32(0.5))
+    launching.CupyLauncher().launch("float32", "sgd", (1,), (256,), arguments, shared=8)
+    [(name, grid, block, given, shared)] = fake.launches
+    assert (name, grid, block, shared) == ("sgd", (1,), (256,), 8)
+    assert given[0] is x
+    assert given[1] == 0
+    assert given[1].nbytes == 8
+    assert [type(a) for a in given[2:]] == [np.int32, np.float32]

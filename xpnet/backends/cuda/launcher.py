@@ -1,0 +1,35 @@
+"""What the primitives need of a GPU: memory, launches and matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ...types import Array
+
+__all__ = ["Launcher"]
+
+
+class Launcher(Protocol):
+    """A GPU, or what stands in for one. Nothing waits for it."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """New memory, whatever is in it."""
+
+    def matmul(self, a: Array, b: Array, out: Array) -> None:
+        """out = a b; ``a`` and ``b`` may be transposed."""
+
+    def launch(
+        self,
+        real: Any,
+        name: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: Sequence[Any],
+        shared: int = 0,
+    ) -> None:
+        """Run kernel ``name`` of the module for dtype ``real``, with ``shared`` bytes a block.
+
+        Arguments are contiguous arrays, None for a null pointer, and NumPy scalars: their
+        types are those of the kernel's parameters.
+        """
