@@ -1,15 +1,20 @@
 """The CUDA kernels, executed on the CPU by the simulator, against the reference in float64."""
 
+import dataclasses
+import functools
+
 import array_api_compat.numpy as compat_numpy
 import numpy as np
 import pytest
 from simulator import COMPILER, KERNEL, KernelError, Simulator
 
+import xpnet
 from xpnet import Dense, Dropout, Hyperparameters, Network
 from xpnet.activations import ACTIVATIONS
 from xpnet.backends import Backend
 from xpnet.backends.cuda import CudaOps, source
 from xpnet.backends.numpy import NumpyBackend
+from xpnet.backends.numpy.recorded import OnRecordedMemory, RecordedStep, bare
 from xpnet.backends.workspace import Workspace, on_workspace
 from xpnet.checks import parity
 from xpnet.checks.cases import convert, leaves, primitive_cases, primitives
@@ -211,9 +216,76 @@ def test_trajectories_agree_with_numpy(simulator, rule, dtype):
     assert [row for row in rows if not row.passed] == []
 
 
-def test_two_trainings_are_equal_bit_for_bit(simulator):
-    import xpnet
+class RecordingLauncher:
+    """A launcher that writes down what is launched, as CUDA does while it captures a graph."""
 
+    def __init__(self, simulator, recording):
+        self.simulator, self.recording = simulator, recording
+        self.empty = simulator.empty
+
+    def matmul(self, a, b, out):
+        self.recording.note(self.simulator.matmul, *bare((a, b, out)))
+
+    def launch(self, real, name, grid, block, arguments, shared=0):
+        launch = self.simulator.launch
+        self.recording.note(launch, real, name, grid, block, bare(arguments), shared)
+
+
+class RecordingCudaOps(OnRecordedMemory, CudaOps):
+    """The kernels' primitives on memory that keeps its place and whose values nobody sees."""
+
+    def __init__(self, simulator, workspace, recording):
+        super().__init__(compat_numpy, None, RecordingLauncher(simulator, recording), workspace)
+        self.recording = recording
+
+
+class CapturingBackend(SimulatedBackend):
+    """Steps are captured on the simulated GPU, and replayed."""
+
+    def compile(self, build, *, reference=False):
+        if reference:
+            return super().compile(build, reference=True)
+        workspace = Workspace(self.simulator.empty)
+        step = on_workspace(
+            build, CudaOps(compat_numpy, None, self.simulator, workspace), workspace
+        )
+        ops = functools.partial(RecordingCudaOps, self.simulator)
+        return RecordedStep(build, step, workspace, ops)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_step_can_be_captured_and_replayed(simulator, rule):
+    """It reads no value on the host, allocates nothing late, and is the same when replayed."""
+    case = subject("float32", **RULES[rule])
+    settings = {**RULES[rule], "epochs": 3, "batch_size": 16}
+    found = []
+    for backend in (SimulatedBackend(simulator), CapturingBackend(simulator)):
+        run = xpnet.fit(case.network, case.data, backend=backend, **settings)
+        found.append([(report.train_loss, theta) for report, theta in run])
+    for (loss, theta), (other_loss, other_theta) in zip(*found, strict=True):
+        assert loss == other_loss
+        np.testing.assert_array_equal(theta, other_theta)
+
+
+def test_a_step_that_looks_at_a_value_cannot_be_captured(simulator):
+    """The planted fault: a loss that asks whether it is finite."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Nosy(xpnet.SoftmaxCrossEntropy):
+        def __call__(self, ops, *args):
+            result = super().__call__(ops, *args)
+            assert bool(ops.xp.isfinite(result.loss_sum))
+            return result
+
+    case = subject("float32", loss=Nosy())
+    run = xpnet.fit(
+        case.network, case.data, backend=CapturingBackend(simulator), loss=Nosy(), batch_size=16
+    )
+    with pytest.raises(TypeError, match="cannot depend on the values"):
+        next(run)
+
+
+def test_two_trainings_are_equal_bit_for_bit(simulator):
     case = subject("float32")
     found = []
     for seed in (1, 50):

@@ -17,14 +17,15 @@ import numpy as np
 from ...activations import ACTIVATIONS, activation
 from ...layers import LAYERS
 from ...losses import LOSSES
+from ...ops import Ops
 from ...optim import OPTIMIZERS
 from ...schedules import SCHEDULES
 from ...types import Array
 from ..backend import ManySteps
-from ..workspace import Workspace
+from ..workspace import Workspace, WorkspaceOps
 from .ops import NumpyOps
 
-__all__ = ["Recorded", "RecordedStep", "Recording", "suits"]
+__all__ = ["OnRecordedMemory", "Recorded", "RecordedStep", "Recording", "bare", "suits"]
 
 SETTLING_STEPS = 2
 """Steps until the workspace hands out the gradients' places in g, where they are computed."""
@@ -134,8 +135,16 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         return int(self.array.ndim)
 
     @property
+    def size(self) -> int:
+        return int(self.array.size)
+
+    @property
     def dtype(self) -> Any:
         return self.array.dtype
+
+    @property
+    def flags(self) -> Any:
+        return self.array.flags
 
     @property
     def T(self) -> Recorded:
@@ -184,25 +193,17 @@ def whole(name: str) -> Any:
     return primitive
 
 
-class RecordingOps(NumpyOps):
-    """NumPy's primitives as ever, on memory of the workspace that is wrapped up."""
+class OnRecordedMemory(WorkspaceOps):
+    """Primitives on memory of the workspace that is wrapped up."""
 
-    sgd = whole("sgd")
-    momentum = whole("momentum")
-    rmsprop = whole("rmsprop")
-    adam = whole("adam")
-
-    def __init__(self, workspace: Workspace, recording: Recording) -> None:
-        super().__init__(workspace)
-        self.recording = recording
+    recording: Recording
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.recording.wrap(super().empty(shape, dtype))
 
     def unpack(self, theta: Array, offsets: Any, shapes: Any) -> list[Array]:
-        return [
-            self.recording.wrap(block) for block in super().unpack(theta.array, offsets, shapes)
-        ]
+        blocks = super().unpack(theta.array, offsets, shapes)
+        return [self.recording.wrap(block) for block in blocks]
 
     def pack(self, blocks: Any, offsets: Any, n: int) -> Array:
         g = self.empty((n,), blocks[0].dtype)
@@ -213,13 +214,33 @@ class RecordingOps(NumpyOps):
         return g
 
 
+class RecordingOps(OnRecordedMemory, NumpyOps):
+    """NumPy's primitives as ever, recorded call by call."""
+
+    sgd = whole("sgd")
+    momentum = whole("momentum")
+    rmsprop = whole("rmsprop")
+    adam = whole("adam")
+
+    def __init__(self, workspace: Workspace, recording: Recording) -> None:
+        super().__init__(workspace)
+        self.recording = recording
+
+
 class RecordedStep(ManySteps):
     """``step`` for the first steps, then the calls of one of them again and again."""
 
-    def __init__(self, build: Any, step: Any, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        build: Any,
+        step: Any,
+        workspace: Workspace,
+        ops: Callable[[Workspace, Recording], Ops] = RecordingOps,
+    ) -> None:
         self.build = build
         self.step = step
         self.workspace = workspace
+        self.ops = ops
         self.calls: list[Callable[[], object]] = []
         self.state: Any = None
         self.feed: Any = None
@@ -259,7 +280,7 @@ class RecordedStep(ManySteps):
         self.state = type(state)(state.theta, state.slots, *small)
         self.feed = feed._replace(order=np.array(feed.order))
         self.workspace.restart()
-        step = self.build(RecordingOps(self.workspace, recording))
+        step = self.build(self.ops(self.workspace, recording))
         slots = tuple(map(recording.wrap, state.slots))
         wrapped = (recording.wrap(state.theta), slots, *map(recording.wrap, small))
         done = step(type(state)(*wrapped), type(feed)(*map(recording.wrap, self.feed)))
