@@ -4,6 +4,8 @@ CuPy's operations need a GPU, but shapes, strides, views and pointers do not: wh
 primitives pass to a kernel is what they would pass on a GPU.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,90 @@ def test_a_null_pointer_is_eight_bytes_of_zero(monkeypatch, memory):
     assert given[1] == 0
     assert given[1].nbytes == 8
     assert [type(a) for a in given[2:]] == [np.int32, np.float32]
+
+
+# ---- capturing, with a stream that only remembers what was called -----------------------------
+
+
+class Count(NamedTuple):
+    """A state: theta, slots and what is small."""
+
+    theta: np.ndarray
+    slots: tuple
+    t: np.ndarray
+
+
+class Order(NamedTuple):
+    """A feed."""
+
+    X: np.ndarray
+    order: np.ndarray
+
+
+class FakeStream:
+    """Captures by letting the step run, and replays by running it again."""
+
+    def __init__(self):
+        self.captured = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def begin_capture(self):
+        self.captured.append("begun")
+
+    def end_capture(self):
+        self.captured.append("ended")
+        return FakeGraph()
+
+
+class FakeGraph:
+    launches = 0
+
+    def launch(self, stream):
+        assert isinstance(stream, FakeStream)
+        FakeGraph.launches += 1
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch):
+    monkeypatch.setattr(launching.cupy.cuda, "Stream", FakeStream)
+    FakeGraph.launches = 0
+
+
+def counting(state, feed):
+    """A step that adds 1 to theta, in place, and to t."""
+    state.theta[...] += 1
+    return state._replace(t=state.t + 1)
+
+
+def start():
+    return Count(np.zeros(2), (), np.zeros(1, np.int32)), Order(np.ones(2), np.arange(3))
+
+
+def test_a_captured_step_is_replayed_and_not_run(fake_cuda):
+    step = launching.CapturedStep(counting)
+    state, feed = start()
+    state = step.many(state, feed, 7)
+    assert FakeGraph.launches == 5  # two steps settle, one is captured, which does nothing
+    assert step.stream.captured == ["begun", "ended"]
+    state = step.many(state, feed, 4)
+    assert FakeGraph.launches == 9
+
+
+def test_what_cannot_be_captured_runs_call_by_call_after_one_warning(fake_cuda, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("operation not permitted\nwhile capturing")
+
+    monkeypatch.setattr(FakeStream, "begin_capture", refuse)
+    step = launching.CapturedStep(counting)
+    state, feed = start()
+    with pytest.warns(UserWarning, match="captured as a CUDA graph .operation not permitted.: it"):
+        state = step.many(state, feed, 7)
+    state = step.many(state, feed, 4)  # warnings are errors here: there is no second one
+    assert state.theta.tolist() == [11, 11]
+    assert state.t.tolist() == [11]
+    assert FakeGraph.launches == 0

@@ -15,7 +15,7 @@ from ..ops import Ops
 from ..types import Array
 from .backend import Backend, Data, State, StepFunction
 from .cuda import CudaOps
-from .cuda.cupy import CupyLauncher
+from .cuda.cupy import CapturedStep, CupyLauncher
 from .workspace import Workspace, on_workspace
 
 __all__ = ["CupyBackend", "load", "of"]
@@ -37,7 +37,7 @@ class CupyBackend(Backend):
         launcher = CupyLauncher()
         workspace = Workspace(launcher.empty)
         ops = CudaOps(self.xp, self.device, launcher, workspace)
-        return on_workspace(build, ops, workspace)
+        return CapturedStep(on_workspace(build, ops, workspace))
 
     def loop(self, step: StepFunction[State, Data], state: State, data: Data, n: int) -> State:
         with self.device:

@@ -1,8 +1,15 @@
-"""CuPy as the launcher: it compiles the kernels on their first use, and keeps them on disk."""
+"""CuPy as the launcher, and its way to capture a step.
+
+CuPy compiles the kernels on their first use, and keeps them on disk. Its own matrix products refuse
+to be captured, so they are cuBLASLt's.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import importlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,22 +17,33 @@ import cupy
 import numpy as np
 
 from ...types import Array
+from ..replayed import ReplayedStep
+from .cublaslt import WORKSPACE_BYTES, CublasLt
 from .source import source
 
-__all__ = ["CupyLauncher"]
+__all__ = ["CapturedStep", "CupyLauncher"]
 
 TYPES = {"float32": "float", "float64": "double"}
 NULL = np.uint64(0)
 
 
 class CupyLauncher:
-    """Launches on the current device and stream of CuPy."""
+    """Launches on the current device and stream of CuPy.
+
+    A launcher is one device's: the library's handle and its workspace live there.
+    """
+
+    @functools.cached_property
+    def blas(self) -> tuple[CublasLt, Array]:
+        """cuBLASLt and the memory it may use."""
+        return CublasLt(cublaslt()), cupy.empty(WORKSPACE_BYTES, np.uint8)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return cupy.empty(shape, dtype)
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:
-        cupy.matmul(a, b, out=out)
+        library, workspace = self.blas
+        library.matmul(a, b, out, workspace, cupy.cuda.get_current_stream().ptr)
 
     def launch(
         self,
@@ -45,3 +63,63 @@ def module(real: str) -> Any:
     """The kernels for float32 or float64."""
     options = ("-std=c++17", f"-DREAL={TYPES[real]}")
     return cupy.RawModule(code=source(), options=options)
+
+
+@functools.cache
+def cublaslt() -> Any:
+    """The library, wherever CUDA is installed."""
+    pathfinder = importlib.import_module("cuda.pathfinder")
+    return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
+
+
+class CapturedStep(ReplayedStep):
+    """The step as a CUDA graph that is replayed.
+
+    Where it cannot be captured one warning says why, and the step runs call by call. Memory
+    allocated while capturing belongs to a pool of its own: the graph writes there for good.
+    """
+
+    def __init__(self, step: Any) -> None:
+        super().__init__(step)
+        self.graph: Any = None
+        self.stream: Any = None
+        self.kept: Any = None
+
+    def copy(self, array: Array) -> Array:
+        return array.copy()
+
+    def one_step(self) -> Any:
+        """The step itself, whose results are then put where the next one finds them."""
+        done = self.step(self.state, self.feed)
+        for place, array in zip(self.state[2:], done[2:], strict=True):
+            if array is not place:
+                place[...] = array
+        return done
+
+    def record(self) -> int:
+        pool = cupy.cuda.MemoryPool()
+        self.graph = None
+        try:
+            self.stream = cupy.cuda.Stream()  # one that waits for the default stream
+            with cupy.cuda.using_allocator(pool.malloc), self.stream:
+                self.stream.begin_capture()
+                try:
+                    done = self.one_step()
+                finally:
+                    graph = self.stream.end_capture()
+        except Exception as error:  # CuPy, CUDA and cuBLASLt each raise their own kinds
+            reason = str(error).partition("\n")[0]
+            warnings.warn(
+                f"the training step could not be captured as a CUDA graph ({reason}): it runs "
+                "call by call, which is slower",
+                stacklevel=2,
+            )
+            return 0
+        self.graph, self.kept = graph, (pool, done)
+        return 0
+
+    def replay(self) -> None:
+        if self.graph is None:
+            self.one_step()
+        else:
+            self.graph.launch(self.stream)

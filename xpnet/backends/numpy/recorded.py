@@ -21,14 +21,11 @@ from ...ops import Ops
 from ...optim import OPTIMIZERS
 from ...schedules import SCHEDULES
 from ...types import Array
-from ..backend import ManySteps
+from ..replayed import ReplayedStep
 from ..workspace import Workspace, WorkspaceOps
 from .ops import NumpyOps
 
 __all__ = ["OnRecordedMemory", "Recorded", "RecordedStep", "Recording", "bare", "suits"]
-
-SETTLING_STEPS = 2
-"""Steps until the workspace hands out the gradients' places in g, where they are computed."""
 
 LARGEST_BATCH = 2**18
 """Numbers in a layer's output above which the Python between the calls no longer counts."""
@@ -227,8 +224,8 @@ class RecordingOps(OnRecordedMemory, NumpyOps):
         self.recording = recording
 
 
-class RecordedStep(ManySteps):
-    """``step`` for the first steps, then the calls of one of them again and again."""
+class RecordedStep(ReplayedStep):
+    """Replays the calls of one step."""
 
     def __init__(
         self,
@@ -237,58 +234,33 @@ class RecordedStep(ManySteps):
         workspace: Workspace,
         ops: Callable[[Workspace, Recording], Ops] = RecordingOps,
     ) -> None:
+        super().__init__(step)
         self.build = build
-        self.step = step
         self.workspace = workspace
         self.ops = ops
         self.calls: list[Callable[[], object]] = []
-        self.state: Any = None
-        self.feed: Any = None
 
-    def many(self, state: Any, feed: Any, n: int) -> Any:
-        if not self.is_recorded(state, feed):
-            settling = min(n, SETTLING_STEPS)
-            for _ in range(settling):
-                state = self.step(state, feed)
-            n -= settling
-            if n == 0:
-                return state
-            self.record(state, feed)
-            n -= 1
-        else:
-            for place, array in zip(self.state[2:], state[2:], strict=True):
-                np.copyto(place, array)
-            np.copyto(self.feed.order, feed.order)
-        calls = self.calls
-        for _ in range(n):
-            for call in calls:
-                call()
-        return self.state
+    def copy(self, array: Array) -> Array:
+        return np.array(array)
 
-    def is_recorded(self, state: Any, feed: Any) -> bool:
-        """Whether a step was recorded on these weights and data."""
-        if self.state is None:
-            return False
-        new = (state.theta, *state.slots, *feed[:-1])
-        old = (self.state.theta, *self.state.slots, *self.feed[:-1])
-        return all(a is b for a, b in zip(new, old, strict=True))
+    def replay(self) -> None:
+        for call in self.calls:
+            call()
 
-    def record(self, state: Any, feed: Any) -> None:
-        """Do one step, and keep its calls and the memory it works on."""
+    def record(self) -> int:
         recording = Recording()
-        small = [np.array(array) for array in state[2:]]
-        self.state = type(state)(state.theta, state.slots, *small)
-        self.feed = feed._replace(order=np.array(feed.order))
         self.workspace.restart()
         step = self.build(self.ops(self.workspace, recording))
-        slots = tuple(map(recording.wrap, state.slots))
-        wrapped = (recording.wrap(state.theta), slots, *map(recording.wrap, small))
-        done = step(type(state)(*wrapped), type(feed)(*map(recording.wrap, self.feed)))
+        theta, slots, *small = self.state
+        slots = tuple(map(recording.wrap, slots))
+        state = type(self.state)(recording.wrap(theta), slots, *map(recording.wrap, small))
+        done = step(state, type(self.feed)(*map(recording.wrap, self.feed)))
         for place, array in zip(small, bare(done[2:]), strict=True):
             if array is not place:
                 recording.note(np.copyto, place, array)  # where the next step finds it
-        assert done.theta.array is state.theta, "the update is in place"
+        assert done.theta.array is theta, "the update is in place"
         self.calls = recording.calls
+        return 1
 
 
 def bare(value: Any) -> Any:

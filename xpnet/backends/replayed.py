@@ -1,0 +1,72 @@
+"""A step done once and then only replayed: the calls of NumPy, or a graph of CUDA.
+
+What changes from step to step lies in arrays that keep their places; nothing may depend on a value.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from ..types import Array
+from .backend import ManySteps
+
+__all__ = ["ReplayedStep"]
+
+SETTLING_STEPS = 2
+"""Steps until the workspace hands out the gradients' places in g, where they are computed."""
+
+
+class ReplayedStep(ManySteps):
+    """``step`` for the first steps, then what one of them did, again and again.
+
+    ``state`` and ``feed`` are those of the record: their arrays are read and written in every step.
+    """
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+        self.state: Any = None
+        self.feed: Any = None
+
+    @abstractmethod
+    def copy(self, array: Array) -> Array:
+        """A copy of ``array`` that nobody else sees."""
+
+    @abstractmethod
+    def record(self) -> int:
+        """Write down one step on ``state`` and ``feed``; how many were done by that: 0 or 1.
+
+        At its end the new ``state`` lies where the old one did.
+        """
+
+    @abstractmethod
+    def replay(self) -> None:
+        """Do the step that was written down."""
+
+    def many(self, state: Any, feed: Any, n: int) -> Any:
+        if self.is_recorded(state, feed):
+            for place, array in zip(self.state[2:], state[2:], strict=True):
+                place[...] = array
+            self.feed.order[...] = feed.order
+        else:
+            settling = min(n, SETTLING_STEPS)
+            for _ in range(settling):
+                state = self.step(state, feed)
+            n -= settling
+            if n == 0:
+                return state
+            small = map(self.copy, state[2:])
+            self.state = type(state)(state.theta, state.slots, *small)
+            self.feed = feed._replace(order=self.copy(feed.order))
+            n -= self.record()
+        for _ in range(n):
+            self.replay()
+        return self.state
+
+    def is_recorded(self, state: Any, feed: Any) -> bool:
+        """Whether a step was recorded on these weights and data."""
+        if self.state is None:
+            return False
+        new = (state.theta, *state.slots, *feed[:-1])
+        old = (self.state.theta, *self.state.slots, *self.feed[:-1])
+        return all(a is b for a, b in zip(new, old, strict=True))
