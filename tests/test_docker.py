@@ -46,7 +46,7 @@ def stages(dockerfile):
 
 
 def last(instructions, word):
-    return [rest for name, rest in instructions if name == word][-1]
+    return dict(instructions).get(word, "")
 
 
 def dockerfile_faults(text):
@@ -73,10 +73,10 @@ def dockerfile_faults(text):
         if any(word == "ADD" or "pip install" in rest for word, rest in stage):
             faults.append(f"{name} installs at the last stage")
     for name, backend in (("cpu", "numpy"), ("cuda", "cupy")):
-        stage = made.get(name, [("ENTRYPOINT", ""), ("HEALTHCHECK", "")])
+        stage = made.get(name, [])
         if last(stage, "ENTRYPOINT") != '["xpnet"]':
             faults.append(f"{name} does not start xpnet")
-        if f"check_product(get('{backend}'))" not in " ".join(dict(stage).get("HEALTHCHECK", ())):
+        if f"check_product(get('{backend}'))" not in last(stage, "HEALTHCHECK"):
             faults.append(f"{name} has no health check")
     if re.search(r":latest\b", text):
         faults.append("latest is no version")
@@ -93,7 +93,7 @@ def compose_faults(text):
     """What no service of ours may be, as far as the compose file shows it."""
     faults = []
     described = services(text)
-    if {name: described[name] for name in described}.keys() != SERVICES.keys():
+    if described.keys() != SERVICES.keys():
         faults.append(f"the services are {', '.join(described)}")
     shared = re.search(r"(?ms)^x-hardened: &hardened\n(.*?)^\S", text)[1]
     faults += [f"not hardened: {line}" for line in HARDENED if f"  {line}\n" not in shared]
