@@ -49,7 +49,7 @@ BACKENDS = {
         "cupy",
         "pip install 'xpnet[cuda13]'",
         "NVIDIA GPUs",
-        "a loop of queued steps",
+        "a captured step, replayed",
     ),
     "torch": Entry(
         "torch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Callable
 from typing import Any
@@ -26,17 +27,21 @@ BUILDS = ("cupy", "cupy-cuda12x", "cupy-cuda13x")
 class CupyBackend(Backend):
     """Arrays of CuPy on one GPU, with kernels of xpnet's own around the matrix products."""
 
+    @functools.cached_property
+    def launcher(self) -> CupyLauncher:
+        """One for all steps: cuBLASLt's handle and its memory are had once."""
+        return CupyLauncher()
+
     def ops(self) -> Ops:
-        return CudaOps(self.xp, self.device, CupyLauncher())
+        return CudaOps(self.xp, self.device, self.launcher)
 
     def compile(
         self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False
     ) -> StepFunction[State, Data]:
         if reference:
             return build(self.reference_ops())
-        launcher = CupyLauncher()
-        workspace = Workspace(launcher.empty)
-        ops = CudaOps(self.xp, self.device, launcher, workspace)
+        workspace = Workspace(self.launcher.empty)
+        ops = CudaOps(self.xp, self.device, self.launcher, workspace)
         return CapturedStep(on_workspace(build, ops, workspace))
 
     def loop(self, step: StepFunction[State, Data], state: State, data: Data, n: int) -> State:
