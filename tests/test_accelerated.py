@@ -15,6 +15,7 @@ from xpnet import backends, random
 from xpnet.backends.backend import ManySteps
 from xpnet.backends.jax import BlockOps, Blocks, compiled, shuffle
 from xpnet.backends.numba import samples
+from xpnet.backends.numba.ops import is_thin
 from xpnet.checks.cases import convert, leaves, primitive_cases
 from xpnet.ops import Ops
 from xpnet.random import permutation
@@ -290,3 +291,13 @@ def test_an_equal_step_is_compiled_once():
     assert compiled(builds(batch_size=2), device, reference=False) is not one
     assert compiled(builds(), device, reference=True) is not one
     assert isinstance(one, ManySteps)
+
+
+@pytest.mark.parametrize("m", [1, 2, 7, 16])
+@pytest.mark.parametrize("n_out", [1, 4, 5, 7, 10, 16])
+def test_thin_products_of_any_size_are_those_of_numpy(m, n_out):
+    x, W, dz = (RNG.normal(size=shape) for shape in [(m, 64), (64, n_out), (m, n_out)])
+    ops = backends.get("numba").ops()
+    assert is_thin(x, W)
+    assert relative_error(ops.product(x, W), np.einsum("ij,jk->ik", x, W)) < 1e-14
+    assert relative_error(ops.weight_grad(x, dz), np.einsum("ij,ik->jk", x, dz)) < 1e-14

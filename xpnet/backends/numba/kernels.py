@@ -67,26 +67,40 @@ def add_bias(y: Any, b: Any, relu: bool) -> None:
 
 @compiled
 def thin_product(x: Any, WT: Any, y: Any) -> None:
-    """y = x W for a W of few columns, given transposed: inner products, five columns a pass."""
-    n_out = len(WT)
+    """y = x W for a W of few columns, given transposed: two rows times five columns a pass."""
+    even, fives = len(x) - len(x) % 2, len(WT) - len(WT) % 5
     zero = x.dtype.type(0)
-    for i in range(len(x)):
-        row = x[i]
-        for k in range(0, n_out - n_out % 5, 5):
+    for i in range(0, even, 2):
+        p, q, yp, yq = x[i], x[i + 1], y[i], y[i + 1]
+        for k in range(0, fives, 5):
             w0, w1, w2, w3, w4 = WT[k], WT[k + 1], WT[k + 2], WT[k + 3], WT[k + 4]
-            y0 = y1 = y2 = y3 = y4 = zero
-            for j in range(len(row)):
-                x_j = row[j]
-                y0 += x_j * w0[j]
-                y1 += x_j * w1[j]
-                y2 += x_j * w2[j]
-                y3 += x_j * w3[j]
-                y4 += x_j * w4[j]
-            y[i, k], y[i, k + 1], y[i, k + 2], y[i, k + 3], y[i, k + 4] = y0, y1, y2, y3, y4
-        for k in range(n_out - n_out % 5, n_out):
-            total = zero
-            for j in range(len(row)):
-                total += row[j] * WT[k, j]
+            p0 = p1 = p2 = p3 = p4 = q0 = q1 = q2 = q3 = q4 = zero
+            for j in range(len(p)):
+                p_j, q_j = p[j], q[j]
+                p0 += p_j * w0[j]
+                p1 += p_j * w1[j]
+                p2 += p_j * w2[j]
+                p3 += p_j * w3[j]
+                p4 += p_j * w4[j]
+                q0 += q_j * w0[j]
+                q1 += q_j * w1[j]
+                q2 += q_j * w2[j]
+                q3 += q_j * w3[j]
+                q4 += q_j * w4[j]
+            yp[k], yp[k + 1], yp[k + 2], yp[k + 3], yp[k + 4] = p0, p1, p2, p3, p4
+            yq[k], yq[k + 1], yq[k + 2], yq[k + 3], yq[k + 4] = q0, q1, q2, q3, q4
+    inner_products(x[:even], WT[fives:], y[:even, fives:])
+    inner_products(x[even:], WT, y[even:])
+
+
+@compiled
+def inner_products(x: Any, WT: Any, y: Any) -> None:
+    """y = x W, one number at a time."""
+    for i in range(len(x)):
+        for k in range(len(WT)):
+            total = x.dtype.type(0)
+            for j in range(x.shape[1]):
+                total += x[i, j] * WT[k, j]
             y[i, k] = total
 
 
@@ -94,24 +108,37 @@ def thin_product(x: Any, WT: Any, y: Any) -> None:
 def thin_weight_grad(x: Any, dz: Any, dWT: Any, dW: Any) -> None:
     """dW = x^T dz for a dz of few columns; ``dWT`` is scratch.
 
-    Its transpose is summed, whose rows are long: four samples are added to a row in a pass.
+    Its transpose is summed, whose rows are long: two samples are added to five of them in a pass.
     """
-    m = len(x)
+    even, fives = len(x) - len(x) % 2, len(dWT) - len(dWT) % 5
     dWT[:] = 0
-    for i in range(0, m - m % 4, 4):
-        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
-        for k in range(len(dWT)):
-            row = dWT[k]
-            d0, d1, d2, d3 = dz[i, k], dz[i + 1, k], dz[i + 2, k], dz[i + 3, k]
-            for j in range(len(row)):
-                row[j] += d0 * x0[j] + d1 * x1[j] + d2 * x2[j] + d3 * x3[j]
-    for i in range(m - m % 4, m):
-        for k in range(len(dWT)):
-            for j in range(x.shape[1]):
-                dWT[k, j] += dz[i, k] * x[i, j]
+    for i in range(0, even, 2):
+        p, q, dp, dq = x[i], x[i + 1], dz[i], dz[i + 1]
+        for k in range(0, fives, 5):
+            w0, w1, w2, w3, w4 = dWT[k], dWT[k + 1], dWT[k + 2], dWT[k + 3], dWT[k + 4]
+            p0, p1, p2, p3, p4 = dp[k], dp[k + 1], dp[k + 2], dp[k + 3], dp[k + 4]
+            q0, q1, q2, q3, q4 = dq[k], dq[k + 1], dq[k + 2], dq[k + 3], dq[k + 4]
+            for j in range(len(p)):
+                p_j, q_j = p[j], q[j]
+                w0[j] += p_j * p0 + q_j * q0
+                w1[j] += p_j * p1 + q_j * q1
+                w2[j] += p_j * p2 + q_j * q2
+                w3[j] += p_j * p3 + q_j * q3
+                w4[j] += p_j * p4 + q_j * q4
+    add_outer_products(x[:even], dz[:even, fives:], dWT[fives:])
+    add_outer_products(x[even:], dz[even:], dWT)
     for j in range(len(dW)):
         for k in range(len(dWT)):
             dW[j, k] = dWT[k, j]
+
+
+@compiled
+def add_outer_products(x: Any, dz: Any, dWT: Any) -> None:
+    """dWT += dz^T x, one sample at a time."""
+    for i in range(len(x)):
+        for k in range(len(dWT)):
+            for j in range(x.shape[1]):
+                dWT[k, j] += dz[i, k] * x[i, j]
 
 
 @compiled
