@@ -542,6 +542,26 @@ def rewrite(path, change):
 
 
 @pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ("--precision=tf32", "backend numpy has no precision tf32: choose fp32, or backend cupy"),
+        ("--graph=require", "backend numpy replays no graph: choose auto, or backend cupy"),
+        ("--precision=fp23", "unknown precision 'fp23': did you mean 'fp32'?"),
+        ("--graph=allways", "unknown way with graphs 'allways': choose from auto, never, require"),
+    ],
+)
+def test_a_way_to_compute_that_cannot_be_had(train, option, error):
+    code, out, err = train("--backend", "numpy", "--epochs", "1", option)
+    assert (code, out) == (2, "")
+    assert error in the_error(err)
+
+
+def test_what_has_no_choice_takes_the_only_one():
+    numpy = backends.get("numpy")
+    assert numpy.configured(precision="fp32", graph="never") is numpy
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [("threads", 64), ("backend", "cupy"), ("version", "0.1"), ("xpnet", "0.0.1")],
 )

@@ -18,6 +18,7 @@ from xpnet.backends.cuda import CudaOps
 from xpnet.backends.cuda import cupy as launching
 from xpnet.checks.cases import convert, leaves, primitive_cases, primitives
 from xpnet.checks.compare import TOLERANCES, relative_error
+from xpnet.errors import BackendError
 from xpnet.ops import Ops
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="the simulator needs g++")
@@ -168,6 +169,10 @@ def counting(state, feed):
     return state._replace(t=state.t + 1)
 
 
+def refuse(stream):
+    raise RuntimeError("operation not permitted\nwhile capturing")
+
+
 def start():
     return Count(np.zeros(2), (), np.zeros(1, np.int32)), Order(np.ones(2), np.arange(3))
 
@@ -182,10 +187,23 @@ def test_a_captured_step_is_replayed_and_not_run(fake_cuda):
     assert FakeGraph.launches == 9
 
 
-def test_what_cannot_be_captured_runs_call_by_call_after_one_warning(fake_cuda, monkeypatch):
-    def refuse(self):
-        raise RuntimeError("operation not permitted\nwhile capturing")
+def test_what_cannot_be_captured_is_an_error_where_it_must_be(fake_cuda, monkeypatch):
+    monkeypatch.setattr(FakeStream, "begin_capture", refuse)
+    step = launching.CapturedStep(counting, required=True)
+    with pytest.raises(BackendError, match=r"captured .*operation not permitted.: --graph auto"):
+        step.many(*start(), 7)
 
+
+def test_a_capture_without_memory_is_no_matter_of_graphs(fake_cuda, monkeypatch):
+    def no_memory(self):
+        raise MemoryError("of the GPU")
+
+    monkeypatch.setattr(FakeStream, "begin_capture", no_memory)
+    with pytest.raises(MemoryError, match="of the GPU"):
+        launching.CapturedStep(counting).many(*start(), 7)
+
+
+def test_what_cannot_be_captured_runs_call_by_call_after_one_warning(fake_cuda, monkeypatch):
     monkeypatch.setattr(FakeStream, "begin_capture", refuse)
     step = launching.CapturedStep(counting)
     state, feed = start()

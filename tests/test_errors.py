@@ -10,6 +10,8 @@ from xpnet import (
     BackendError,
     CheckpointError,
     DataError,
+    DeviceError,
+    OutOfDeviceMemoryError,
     TrainingError,
     UsageError,
     XpnetError,
@@ -79,6 +81,8 @@ def test_check_choice_suggests_the_near_match_or_lists_all():
         (DataError, (XpnetError, ValueError), 65),
         (CheckpointError, (DataError,), 65),
         (TrainingError, (XpnetError,), 1),
+        (DeviceError, (XpnetError,), 75),
+        (OutOfDeviceMemoryError, (XpnetError, MemoryError), 1),
     ],
 )
 def test_every_error_is_an_xpnet_error_with_its_exit_code(cls, bases, exit_code):

@@ -14,6 +14,8 @@ __all__ = [
     "BackendError",
     "CheckpointError",
     "DataError",
+    "DeviceError",
+    "OutOfDeviceMemoryError",
     "TrainingError",
     "UsageError",
     "XpnetError",
@@ -53,6 +55,16 @@ class CheckpointError(DataError):
 
 class TrainingError(XpnetError):
     """A training that went wrong, such as a loss that is not finite."""
+
+
+class DeviceError(XpnetError):
+    """A device that failed while it computed: what was saved before is intact."""
+
+    exit_code = 75
+
+
+class OutOfDeviceMemoryError(XpnetError, MemoryError):
+    """A device without enough memory for what it was asked to hold."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

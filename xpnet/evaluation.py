@@ -36,7 +36,8 @@ def evaluate(
     backend = backends.of(theta)
     dtype = str(theta.dtype).rpartition(".")[2]
     placed = dataset.prepare(network.n_in, network.n_out, loss, backend, dtype)
-    return evaluate_on_device(backend, backend.ops(), network, theta, placed, loss)
+    with backend.explaining():
+        return evaluate_on_device(backend, backend.ops(), network, theta, placed, loss)
 
 
 def evaluate_on_device(
@@ -77,11 +78,12 @@ def predict(
     backend = backends.common(theta, X)
     ops = backend.ops()
     outputs = []
-    for start in range(0, X.shape[0], BATCH):
-        index = ops.rows(start, min(BATCH, X.shape[0] - start))
-        x = ops.gather(X, index, shift, scale, theta.dtype)
-        outputs.append(network.forward(ops, theta, x)[0])
-    return backend.xp.concat(outputs, axis=0)
+    with backend.explaining():
+        for start in range(0, X.shape[0], BATCH):
+            index = ops.rows(start, min(BATCH, X.shape[0] - start))
+            x = ops.gather(X, index, shift, scale, theta.dtype)
+            outputs.append(network.forward(ops, theta, x)[0])
+        return backend.xp.concat(outputs, axis=0)
 
 
 def gradients(

@@ -41,6 +41,7 @@ def describe_machine(backend: Backend, ops: str) -> Spec:
         "version": backend.version,
         "xpnet": __version__,
         "ops": ops,
+        "precision": backend.precision,
         "threads": thread_count(),
         "processor": platform.machine(),
         "blas": sorted(f"{b['internal_api']} {b['version']} {b.get('architecture')}" for b in blas),

@@ -41,7 +41,8 @@ def fit(
     The keywords are those of ``Hyperparameters``. It runs on ``backend``, or where
     the arrays of ``train`` live. theta is a copy there: the
     weights of the best epoch so far where there is a validation set, else the newest.
-    Raises UsageError, DataError, and TrainingError where the loss is no longer finite.
+    Raises UsageError, DataError, TrainingError where the loss is no longer finite, and DeviceError
+    or OutOfDeviceMemoryError where a GPU fails.
     """
     if backend is None:
         others = [] if validation is None else [validation.X]
@@ -49,9 +50,10 @@ def fit(
     elif isinstance(backend, str):
         backend = backends.get(backend)
     hp = Hyperparameters.of(**hyperparameters)
-    for run in segments(network, train, validation, hp=hp, backend=backend):
-        if run.step == 0:
-            yield run.reports[-1], backend.xp.asarray(run.theta, copy=True)
+    with backend.explaining():
+        for run in segments(network, train, validation, hp=hp, backend=backend):
+            if run.step == 0:
+                yield run.reports[-1], backend.xp.asarray(run.theta, copy=True)
 
 
 def segments(

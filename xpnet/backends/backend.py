@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
 
+from ..errors import UsageError, check_choice
 from ..ops import Ops
 from ..random import permutation
 from ..types import Array, Namespace
 
-__all__ = ["Backend", "ManySteps"]
+__all__ = ["GRAPH", "PRECISION", "Backend", "ManySteps"]
+
+PRECISION = ("fp32", "tf32", "bf16")
+"""How matrices of float32 may be multiplied: as they are, or rounded to 10 or 7 bits before."""
+
+GRAPH = ("auto", "require", "never")
+"""Whether a step is replayed as one graph: where that can be, or else an error, or never."""
 
 State = TypeVar("State")
 Data = TypeVar("Data")
@@ -51,6 +59,27 @@ class Backend:
         self.device = device
         self.device_name = device_name
         self.version = version
+
+    precision = "fp32"
+
+    def configured(self, *, precision: str = "fp32", graph: str = "auto") -> Backend:
+        """A backend like this that multiplies with ``precision`` and replays as ``graph`` says.
+
+        See PRECISION and GRAPH. Raises UsageError for what cannot be had here.
+        """
+        check_choice("precision", precision, PRECISION)
+        check_choice("way with graphs", graph, GRAPH)
+        if precision != "fp32":
+            raise UsageError(
+                f"backend {self.name} has no precision {precision}: choose fp32, or backend cupy"
+            )
+        if graph == "require":
+            raise UsageError(f"backend {self.name} replays no graph: choose auto, or backend cupy")
+        return self
+
+    def explaining(self) -> AbstractContextManager[Any]:
+        """Within, a failure of the device becomes a DeviceError or an OutOfDeviceMemoryError."""
+        return nullcontext()
 
     @property
     def place(self) -> str:

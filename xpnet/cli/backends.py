@@ -9,16 +9,23 @@ from rich.table import Table
 
 from ..backends import BACKENDS, Status, available
 from ..errors import XpnetError
-from .options import common, emit
+from .options import Names, common, emit
 
 __all__ = ["backends"]
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Run a matrix product on each.")
+@click.option(
+    "--require",
+    type=Names("backend", BACKENDS),
+    default=(),
+    metavar="NAME,...",
+    help="Fail unless these are usable.",
+)
 @click.option("--markdown", is_flag=True, help="Print what each is, as a table for documents.")
 @common
-def backends(check: bool, markdown: bool, as_json: bool) -> None:
+def backends(check: bool, require: tuple[str, ...], markdown: bool, as_json: bool) -> None:
     """List the backends: usable here, or why not."""
     if markdown:
         click.echo(markdown_table())
@@ -29,6 +36,9 @@ def backends(check: bool, markdown: bool, as_json: bool) -> None:
             emit(event="backend", **status._asdict())
     else:
         print_table(statuses)
+    for status in statuses:
+        if status.name in require and not status.usable:
+            raise XpnetError(status.reason)
     if check:
         loaded = {status.name for status in available() if status.usable}
         for status in statuses:

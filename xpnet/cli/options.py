@@ -12,6 +12,7 @@ import click
 
 from .. import backends, machine
 from ..backends import BACKENDS, Backend
+from ..backends.backend import GRAPH, PRECISION
 from ..errors import UsageError, check_choice, check_count
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Texts",
     "Widths",
     "common",
+    "computing",
     "emit",
     "place_of",
     "where",
@@ -158,6 +160,25 @@ def where(command: Command) -> Command:
         help="Threads of a matrix product on the CPU.  [default: all cores]",
     )
     return backend(device(threads(command)))
+
+
+def computing(command: Command) -> Command:
+    """The options that say how the backend of a training computes, where it leaves a choice."""
+    precision = click.option(
+        "--precision",
+        type=Name("precision", PRECISION),
+        default="fp32",
+        show_default=True,
+        help="Of float32 in matrix products; tf32 and bf16 are rounded, and fast on GPUs.",
+    )
+    graph = click.option(
+        "--graph",
+        type=Name("way with graphs", GRAPH),
+        default="auto",
+        show_default=True,
+        help="Replay the step as one graph on a GPU: if possible, else fail, or never.",
+    )
+    return precision(graph(command))
 
 
 def place_of(backend: str, device: str | None, threads: int | None, dtype: str) -> Backend:

@@ -20,7 +20,7 @@ from .configure import describe_training, network_of, resolve, training_options
 from .data import prepare_data, preparing
 from .display import choose_display
 from .doctor import show_verdicts, watching
-from .options import FILE, Name, Number, common, place_of, where
+from .options import FILE, Name, Number, common, computing, place_of, where
 from .saver import Saver
 from .signals import stop_signals
 from .sources import sources
@@ -37,6 +37,7 @@ PREPARING = ("classes", "class_weights", "standardise", "test_split")
 @preparing
 @training_options
 @where
+@computing
 @click.option(
     "--ops",
     type=Name("ops", ["fast", "reference"]),
@@ -79,6 +80,8 @@ def train(
     backend: str,
     device: str | None,
     threads: int | None,
+    precision: str,
+    graph: str,
     ops: str,
     save_path: Path | None,
     checkpoint_path: Path | None,
@@ -96,6 +99,7 @@ def train(
     preparation = {name: options.pop(name) for name in PREPARING}
     hp, options = resolve(options)
     place = place_of(backend, device, threads, hp.dtype)
+    place = place.configured(precision=precision, graph=graph)
     if save_path and checkpoint_path and save_path.resolve() == checkpoint_path.resolve():
         raise UsageError("--save and --checkpoint name the same file: give each its own")
     if save_path:
@@ -122,7 +126,7 @@ def train(
     if ask_doctor:
         watch = Watch(network, training_set, hp, place, start=start, reference=reference)
     run: Run | None = None
-    with watching(watch, as_json), display, stop_signals() as stop:
+    with place.explaining(), watching(watch, as_json), display, stop_signals() as stop:
         for run in segments(
             network,
             training_set,

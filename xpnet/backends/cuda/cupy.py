@@ -16,9 +16,11 @@ from typing import Any
 import cupy
 import numpy as np
 
+from ...errors import BackendError
 from ...types import Array
 from ..replayed import ReplayedStep
 from .cublaslt import WORKSPACE_BYTES, CublasLt
+from .failures import first_line
 from .source import source
 
 __all__ = ["CapturedStep", "CupyLauncher"]
@@ -30,13 +32,17 @@ NULL = np.uint64(0)
 class CupyLauncher:
     """Launches on the current device and stream of CuPy.
 
-    A launcher is one device's: the library's handle and its workspace live there.
+    A launcher is one device's: the library's handle and its workspace live there. ``precision``
+    is that of products of float32.
     """
+
+    def __init__(self, precision: str = "fp32") -> None:
+        self.precision = precision
 
     @functools.cached_property
     def blas(self) -> tuple[CublasLt, Array]:
         """cuBLASLt and the memory it may use."""
-        return CublasLt(cublaslt()), cupy.empty(WORKSPACE_BYTES, np.uint8)
+        return CublasLt(cublaslt(), self.precision), cupy.empty(WORKSPACE_BYTES, np.uint8)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return cupy.empty(shape, dtype)
@@ -67,20 +73,28 @@ def module(real: str) -> Any:
 
 @functools.cache
 def cublaslt() -> Any:
-    """The library, wherever CUDA is installed."""
+    """The library, wherever CUDA is installed; raises BackendError where it is not."""
     pathfinder = importlib.import_module("cuda.pathfinder")
-    return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
+    try:
+        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
+    except (pathfinder.DynamicLibNotFoundError, OSError) as error:
+        raise BackendError(
+            f"cuBLASLt, of the CUDA Toolkit, is missing ({type(error).__name__}): "
+            "pip install 'xpnet[cuda13]', or cuda12"
+        ) from error
 
 
 class CapturedStep(ReplayedStep):
     """The step as a CUDA graph that is replayed.
 
-    Where it cannot be captured one warning says why, and the step runs call by call. Memory
-    allocated while capturing belongs to a pool of its own: the graph writes there for good.
+    Where it cannot be captured a BackendError says why, if it is ``required``, else one warning,
+    and the step runs call by call. Memory allocated while capturing belongs to a pool of its
+    own: the graph writes there for good.
     """
 
-    def __init__(self, step: Any) -> None:
+    def __init__(self, step: Any, *, required: bool = False) -> None:
         super().__init__(step)
+        self.required = required
         self.graph: Any = None
         self.stream: Any = None
         self.kept: Any = None
@@ -107,13 +121,13 @@ class CapturedStep(ReplayedStep):
                     done = self.one_step()
                 finally:
                     graph = self.stream.end_capture()
+        except MemoryError:
+            raise
         except Exception as error:  # CuPy, CUDA and cuBLASLt each raise their own kinds
-            reason = str(error).partition("\n")[0]
-            warnings.warn(
-                f"the training step could not be captured as a CUDA graph ({reason}): it runs "
-                "call by call, which is slower",
-                stacklevel=2,
-            )
+            what = f"the training step could not be captured as a CUDA graph ({first_line(error)})"
+            if self.required:
+                raise BackendError(f"{what}: --graph auto runs it call by call") from error
+            warnings.warn(f"{what}: it runs call by call, which is slower", stacklevel=2)
             return 0
         self.graph, self.kept = graph, (pool, done)
         return 0
