@@ -21,6 +21,7 @@ from xpnet.ops import Ops
 from xpnet.random import permutation
 from xpnet.state import Feed, initial_state, map_arrays
 from xpnet.step import TrainingStep
+from xpnet.train import epoch_rates
 
 N = 40
 RNG = np.random.default_rng(7)
@@ -36,7 +37,8 @@ def run(backend, network, y=LABELS, batch_size=1, n=20, reference=False, feed=No
     step = backend.compile(build, reference=reference)
     copy = backend.asarray
     values = {"weight": None, "shift": None, "scale": 1 / 255, **(feed or {})}
-    parts = Feed(X=X, y=y, order=permutation(np, 3, 0, N), **values)
+    rates = epoch_rates(backends.get("numpy"), hp, 0, N // batch_size)
+    parts = Feed(X=X, y=y, order=permutation(np, 3, 0, N), lr=rates, **values)
     parts = map_arrays(copy, parts)
     state = map_arrays(copy, initial_state(network, hp))
     for part in (n // 2, n - n // 2):

@@ -61,7 +61,8 @@ def odd_cases():
     def vector(*shape):
         return rng.normal(size=shape)
 
-    cases = {name: {} for name in ("affine_grad", "softmax_xent", "dropout", "gather")}
+    names = "affine_grad", "softmax_xent", "sigmoid_xent", "dropout", "gather"
+    cases = {name: {} for name in names}
     for m, n in [(1, 1), (2, 33), (31, 32), (65, 31), (200, 7), (300, 70), (4200, 3)]:
         size = f"{m}x{n}"
         x, W, b = rng.random((m, 5)), vector(5, n), vector(n)
@@ -74,6 +75,10 @@ def odd_cases():
         weight = rng.random(m)
         cases["softmax_xent"][size] = vector(m, n), labels, None, 1 / m, 0.0
         cases["softmax_xent"][f"{size} all"] = vector(m, n), labels, weight, np.asarray(0.3), 0.2
+        answers = rng.integers(0, 2, (m, n)).astype(float)
+        cases["sigmoid_xent"][size] = 3 * vector(m, n), answers, None, 1 / m
+        arguments = 3 * vector(m, n), rng.random((m, n)), weight, np.asarray(0.3)
+        cases["sigmoid_xent"][f"{size} all"] = arguments
         noise = Noise(2**32 - 5, np.asarray([77], np.int32), np.arange(m, dtype=np.int32) + 9, 3)
         cases["dropout"][size] = vector(m, n), noise, 0.25
         pixels = rng.integers(0, 256, (m, n)).astype(np.uint8)
@@ -326,6 +331,11 @@ MUTATIONS = {
     "the slope at 0": ("y > 0 ?", "y >= 0 ?"),
     "another sum's row": ("sums[blockIdx.y * n + column]", "sums[column]"),
     "softmax forgets the largest": ("row[c] - top) / e_sum", "row[c]) / e_sum"),
+    "the other sign of a logit": ("exponential(-magnitude(z))", "exponential(-z)"),
+    "one wrong answer of several": ("warp_sum(wrong) == 0", "warp_sum(wrong) <= 1"),
+    "a bad step later than the first": ("!*first_bad_step && ", ""),
+    "an infinite sum is good": ("!(sum - sum == 0)", "sum != sum"),
+    "the position of another batch": ("*position += m", "*position += 1"),
     "smoothing of the wrong class": ("c == label ?", "c == best ?"),
     "the last of equal classes": ("(a == b && i < j)", "(a == b && i > j)"),
     "a round of the generator less": ("round < 20", "round < 19"),

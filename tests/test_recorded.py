@@ -21,6 +21,7 @@ from xpnet.optim import SGD, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.schedules import Constant, Cosine, Exponential, OneCycle, Step
 from xpnet.state import Feed, begin_epoch, initial_state
 from xpnet.step import TrainingStep
+from xpnet.train import epoch_rates
 
 N, BATCH, STEPS = 96, 8, 12
 NUMPY = backends.get("numpy")
@@ -57,7 +58,7 @@ def feed(*, labels=True, weighted=False, scaled=False, dtype="float32", epoch=0)
     weight = rng.random(N).astype(dtype) if weighted else None
     shift = rng.random(6).astype(dtype) if scaled else None
     scale = rng.random(6).astype(dtype) if scaled else 0.125
-    return Feed(X, y, weight, shift, scale, order(epoch))
+    return Feed(X, y, weight, shift, scale, order(epoch), np.full(STEPS, 0.1, dtype))
 
 
 def order(epoch):
@@ -70,11 +71,17 @@ def step_of(network, dtype="float32", **settings):
     return build, initial_state(network, hp)
 
 
+def epochs(build, feeds):
+    """The feeds with the learning rates of their epochs."""
+    for epoch, feed in enumerate(feeds):
+        yield feed._replace(lr=epoch_rates(NUMPY, build.hp, epoch, STEPS))
+
+
 def plainly(build, state, feeds):
     """All steps by the primitives themselves, epoch after epoch."""
     workspace = Workspace()
     step = on_workspace(build, NumpyOps(workspace), workspace)
-    for feed in feeds:
+    for feed in epochs(build, feeds):
         state = NUMPY.loop(step, begin_epoch(NUMPY, state), feed, STEPS)
     return state
 
@@ -82,7 +89,7 @@ def plainly(build, state, feeds):
 def recorded_all(build, state, feeds):
     step = NUMPY.compile(build)
     assert isinstance(step, RecordedStep)
-    for feed in feeds:
+    for feed in epochs(build, feeds):
         state = begin_epoch(NUMPY, state)
         for n in (1, 5, STEPS - 6):
             state = NUMPY.loop(step, state, feed, n)

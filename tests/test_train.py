@@ -376,12 +376,14 @@ def train_steps(backend, n, **hp):
     from xpnet.random import permutation
     from xpnet.state import Feed, initial_state
     from xpnet.step import TrainingStep
+    from xpnet.train import epoch_rates
 
     hp = xpnet.Hyperparameters(batch_size=32, **hp)
     data = digits()
     step = backend.compile(TrainingStep(NETWORK, hp, 32, 10))
     order = permutation(backend.xp, 0, 0, data.n)
-    feed = Feed(data.X, data.y.astype(np.int32), None, None, data.scale, order)
+    rates = epoch_rates(backend, hp, 0, 10)
+    feed = Feed(data.X, data.y.astype(np.int32), None, None, data.scale, order, rates)
     return backend.loop(step, initial_state(NETWORK, hp), feed, n)
 
 

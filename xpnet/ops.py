@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from .activations import Activation, positive_part
 from .random import keep_mask
-from .types import Array, LossResult, Namespace, Noise
+from .types import Array, Counters, LossResult, Namespace, Noise
 
 __all__ = ["Ops"]
 
@@ -153,6 +153,28 @@ class Ops:
         right = xp.all((logits > 0) == (target > 0.5), axis=1)
         n_correct = xp.sum(xp.astype(right, xp.int32), dtype=xp.int32)
         return LossResult(xp.sum(loss), n_correct, dlogits)
+
+    def count(
+        self, counters: Counters, t: Array, loss: LossResult, weight: Array | float, m: int
+    ) -> Counters:
+        """counters* after ``m`` more samples with this loss and sum of weights, in step ``t`` (1,).
+
+        ``first_bad_step`` is the first step whose loss is not finite, 0 as long as there is none.
+        """
+        xp = self.xp
+        position, loss_sum, weight_sum, n_correct, first_bad_step = counters
+        loss_sum = loss_sum + loss.loss_sum
+        if loss.n_correct is not None:
+            n_correct = n_correct + loss.n_correct
+        # the sum stays not finite once it is, and begins every epoch at 0
+        is_first = (first_bad_step == 0) & ~xp.isfinite(loss_sum)
+        return Counters(
+            position=position + m,
+            loss_sum=loss_sum,
+            weight_sum=weight_sum + weight,
+            n_correct=n_correct,
+            first_bad_step=xp.where(is_first, t, first_bad_step),
+        )
 
     # ---- the flat vector -----------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Schedules: how the learning rate changes over the training, as a factor on the base rate.
 
-A schedule is called with the steps done ``t`` (1,), an array so that a compiled step can
-follow it, and two facts that never change: steps in an epoch and in the whole training.
+A schedule is called once an epoch, with the steps done ``t`` (n,) before each of the epoch's, and
+two facts that never change: steps in an epoch and in the whole training.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Schedule:
     def __call__(
         self, xp: Namespace, t: Array, dtype: object, epoch_steps: int, total_steps: int
     ) -> Array:
-        """The factor (1,) of ``dtype`` for the step that follows ``t`` (1,) int32 steps."""
+        """The factors (n,) of ``dtype`` for the steps that follow ``t`` (n,) int32 steps."""
         t = xp.astype(t, dtype)
         factor = self.shape(xp, t, epoch_steps, total_steps)
         warm = self.warmup * epoch_steps
@@ -41,7 +41,7 @@ class Schedule:
         return factor
 
     def shape(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
-        """The factor (1,) before warm-up, ``t`` (1,) a float."""
+        """The factors (n,) before warm-up, ``t`` (n,) a float."""
         return xp.ones_like(t)
 
 

@@ -49,7 +49,11 @@ class State(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """What a step reads and never writes: a Dataset's parts, and the order (n,) int32."""
+    """What a step reads and never writes: a Dataset's parts, and what the epoch brings.
+
+    ``order`` (n,) int32 names its samples one after the other, ``lr`` (epoch_steps,) the learning
+    rates of its steps.
+    """
 
     X: Array
     y: Array
@@ -57,6 +61,7 @@ class Feed(NamedTuple):
     shift: Array | None
     scale: Array | float
     order: Array
+    lr: Array
 
 
 class Report(NamedTuple):

@@ -9,7 +9,7 @@ from .hyperparameters import Hyperparameters
 from .network import Network, one_over
 from .ops import Ops
 from .state import Feed, State
-from .types import Array, Namespace, Noise
+from .types import Array, Counters, Noise
 
 __all__ = ["TrainingStep", "descend"]
 
@@ -27,11 +27,6 @@ class TrainingStep:
     batch_size: int
     epoch_steps: int
 
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole training."""
-        return self.epoch_steps * self.hp.epochs
-
     def __call__(self, ops: Ops) -> Callable[[State, Feed], State]:
         network, hp, batch_size = self.network, self.hp, self.batch_size
         xp = ops.xp
@@ -40,54 +35,34 @@ class TrainingStep:
             theta, t = state.theta, state.t + 1
             index = ops.take(feed.order, ops.rows(state.position, batch_size))
             if feed.weight is None:
-                weight, total = None, float(batch_size)
+                weight = None
                 mean: Array | float = 1.0 / batch_size
             else:
                 weight = ops.take(feed.weight, index)
-                total = xp.sum(weight)
-                mean = one_over(xp, total)
+                mean = one_over(xp, xp.sum(weight))
 
-            loss_sum, n_correct, g = state.loss_sum, state.n_correct, None
+            counters, g = Counters(*state[3:]), None
             for start, stop in ops.slices(batch_size):
-                part = index[start:stop]
+                part, m = index[start:stop], stop - start
+                part_weight = None if weight is None else weight[start:stop]
                 loss, g_part, _ = network.loss_and_grad(
                     ops,
                     theta,
                     ops.gather(feed.X, part, feed.shift, feed.scale, theta.dtype),
                     ops.take(feed.y, part),
                     hp.loss,
-                    weight=None if weight is None else weight[start:stop],
+                    weight=part_weight,
                     scale=mean,
-                    noise=Noise(hp.seed, state.t, ops.rows(start, stop - start)),
+                    noise=Noise(hp.seed, state.t, ops.rows(start, m)),
                 )
-                g = g_part if stop - start == batch_size else ops.add(g, g_part)
-                loss_sum = loss_sum + loss.loss_sum
-                if loss.n_correct is not None:
-                    n_correct = n_correct + loss.n_correct
-            lr = self.learning_rate(xp, state.t, theta.dtype)
+                g = g_part if m == batch_size else ops.add(g, g_part)
+                part_total = float(m) if part_weight is None else xp.sum(part_weight)
+                counters = ops.count(counters, t, loss, part_total, m)
+            lr = ops.take(feed.lr, state.t % self.epoch_steps)
             theta, slots = descend(ops, network, hp, theta, g, state.slots, t, lr)
-
-            # the sum stays not finite once it is, and begins every epoch at 0
-            is_bad = ~xp.isfinite(loss_sum)
-            return State(
-                theta=theta,
-                slots=slots,
-                t=t,
-                position=state.position + batch_size,
-                loss_sum=loss_sum,
-                weight_sum=state.weight_sum + total,
-                n_correct=n_correct,
-                first_bad_step=xp.where(
-                    (state.first_bad_step == 0) & is_bad, t, state.first_bad_step
-                ),
-            )
+            return State(theta, slots, t, *counters)
 
         return step
-
-    def learning_rate(self, xp: Namespace, t: Array, dtype: object) -> Array:
-        """The learning rate of the step that follows ``t`` steps; the shape is that of ``t``."""
-        factor = self.hp.schedule(xp, t, dtype, self.epoch_steps, self.total_steps)
-        return self.hp.optimizer.lr * factor
 
 
 def descend(
@@ -111,6 +86,6 @@ def descend(
     if hp.optimizer.l2:
         g = ops.add_weights(g, hp.optimizer.l2, theta, network.n_weights)
     if hp.optimizer.weight_decay:
-        shrink = -lr * hp.optimizer.weight_decay
+        shrink = lr * -hp.optimizer.weight_decay
         theta = ops.add_weights(theta, shrink, theta, network.n_weights)
     return hp.optimizer.update(ops, theta, g, slots, t, lr)

@@ -22,7 +22,7 @@ from .state import Feed, Report, Run, State, end_epoch, initial_state, report, t
 from .step import TrainingStep
 from .types import Array
 
-__all__ = ["epoch_order", "fit", "segments"]
+__all__ = ["epoch_order", "epoch_rates", "fit", "segments"]
 
 SEGMENT_SECONDS = 1.0
 FIRST_SEGMENT_STEPS = 16
@@ -96,7 +96,8 @@ def segments(
     steps_per_second = 0.0
     while not run.finished(hp.epochs, hp.patience):
         order = epoch_order(backend, hp, run.epoch, train.n)
-        feed = Feed(train.X, train.y, train.weight, train.shift, train.scale, order)
+        rates = epoch_rates(backend, hp, run.epoch, epoch_steps)
+        feed = Feed(train.X, train.y, train.weight, train.shift, train.scale, order, rates)
         while run.step < epoch_steps:
             size, left = (batch_size, n_full - run.step) if run.step < n_full else (last_batch, 1)
             wanted = FIRST_SEGMENT_STEPS
@@ -128,6 +129,15 @@ def epoch_order(backend: Backend, hp: Hyperparameters, epoch: int, n: int) -> Ar
     if hp.batch_size >= n:
         return backend.xp.arange(n, dtype=backend.xp.int32, device=backend.device)
     return backend.permutation(hp.seed, epoch, n)
+
+
+def epoch_rates(backend: Backend, hp: Hyperparameters, epoch: int, epoch_steps: int) -> Array:
+    """The learning rates (epoch_steps,) of the steps of epoch ``epoch``, on the device."""
+    xp = backend.xp
+    first = epoch * epoch_steps
+    t = xp.arange(first, first + epoch_steps, dtype=xp.int32, device=backend.device)
+    factors = hp.schedule(xp, t, getattr(xp, hp.dtype), epoch_steps, epoch_steps * hp.epochs)
+    return hp.optimizer.lr * factors
 
 
 def check_finite(backend: Backend, state: State, epoch_steps: int) -> None:

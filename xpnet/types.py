@@ -73,6 +73,16 @@ class LossResult(NamedTuple):
     """d(scale * loss_sum)/dout, with the shape of the network's output."""
 
 
+class Counters(NamedTuple):
+    """What a training counts within an epoch: see ``State``."""
+
+    position: Array
+    loss_sum: Array
+    weight_sum: Array
+    n_correct: Array
+    first_bad_step: Array
+
+
 class Loss(Protocol):
     """A frozen dataclass that compares the network's output with the target.
 

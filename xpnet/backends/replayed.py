@@ -48,6 +48,7 @@ class ReplayedStep(ManySteps):
             for place, array in zip(self.state[2:], state[2:], strict=True):
                 place[...] = array
             self.feed.order[...] = feed.order
+            self.feed.lr[...] = feed.lr
         else:
             settling = min(n, SETTLING_STEPS)
             for _ in range(settling):
@@ -57,7 +58,7 @@ class ReplayedStep(ManySteps):
                 return state
             small = map(self.copy, state[2:])
             self.state = type(state)(state.theta, state.slots, *small)
-            self.feed = feed._replace(order=self.copy(feed.order))
+            self.feed = feed._replace(order=self.copy(feed.order), lr=self.copy(feed.lr))
             n -= self.record()
         for _ in range(n):
             self.replay()
@@ -67,6 +68,6 @@ class ReplayedStep(ManySteps):
         """Whether a step was recorded on these weights and data."""
         if self.state is None:
             return False
-        new = (state.theta, *state.slots, *feed[:-1])
-        old = (self.state.theta, *self.state.slots, *self.feed[:-1])
+        new = (state.theta, *state.slots, *feed[:-2])
+        old = (self.state.theta, *self.state.slots, *self.feed[:-2])
         return all(a is b for a, b in zip(new, old, strict=True))

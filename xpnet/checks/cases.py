@@ -11,13 +11,14 @@ import numpy as np
 
 from ..activations import ACTIVATIONS
 from ..ops import FLUSH_EVERY, TINY, Ops
-from ..types import Array, Noise
+from ..types import Array, Counters, LossResult, Noise
 
 __all__ = ["DONATED", "convert", "leaves", "primitive_cases", "primitives"]
 
 Cases = dict[str, dict[str, tuple[Any, ...]]]
 
 DONATED = {
+    "count": {0},
     "add": {0},
     "scale_by": {0},
     "clip_value": {0},
@@ -77,6 +78,13 @@ def primitive_cases(seed: int = 0) -> Cases:
         "early": np.asarray([1], np.int32),
         "flushing": np.asarray([2 * FLUSH_EVERY], np.int32),
     }
+    counted = Counters(
+        np.asarray([7], np.int32), np.asarray(3.5), np.asarray(6.5), np.asarray(4, np.int32),
+        np.asarray([0], np.int32),
+    )  # fmt: skip
+    bad = counted._replace(loss_sum=np.asarray(np.inf), first_bad_step=np.asarray([2], np.int32))
+    of_some = LossResult(np.asarray(0.75), np.asarray(2, np.int32), np.zeros((3, C)))
+    step = times["early"]
     return {
         "rows": {"": (np.asarray([4], np.int32), 3)},
         "take": {"": (vector((M, N_IN)), np.asarray([3, 1, 1], np.int32))},
@@ -104,6 +112,14 @@ def primitive_cases(seed: int = 0) -> Cases:
             "several": (vector((M, C), 4.0), answers(C), None, 1 / M),
             "weighted": (vector((M, C), 4.0), positive((M, C)) / 1.1, positive(M), 1 / M),
             "far": (vector((M, C), 300.0), answers(C), None, 1 / M),
+        },
+        "count": {
+            "": (counted, step, of_some, 3.0, 3),
+            "weighted": (counted, step, of_some, np.asarray(2.5), 3),
+            "regression": (counted, step, of_some._replace(n_correct=None), 3.0, 3),
+            "nan": (counted, step, of_some._replace(loss_sum=np.asarray(np.nan)), 3.0, 3),
+            "infinite": (counted, step, of_some._replace(loss_sum=np.asarray(np.inf)), 3.0, 3),
+            "still bad": (bad, step, of_some, 3.0, 3),
         },
         "unpack": {"": (vector(128), [0, 64], [(3, 4), (5,)])},
         "pack": {"": ([vector((3, 4)), vector(5)], [0, 64], 128)},

@@ -14,7 +14,7 @@ from ..hyperparameters import Hyperparameters
 from ..network import Network
 from ..state import Feed, Run, State, map_arrays, to_device
 from ..step import TrainingStep
-from ..train import epoch_order
+from ..train import epoch_order, epoch_rates
 
 __all__ = ["Origin", "find_origin"]
 
@@ -37,7 +37,8 @@ def find_origin(
     """
     batch_size = min(hp.batch_size, data.n)
     order = epoch_order(backend, hp, run.epoch, data.n)
-    feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order)
+    rates = epoch_rates(backend, hp, run.epoch, run.epoch_steps)
+    feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order, rates)
     state = to_device(backend, run).state
     steps: dict[int, Any] = {}
     losses: list[float] = []

@@ -14,6 +14,8 @@ FILES = (
     "gather.cu",
     "affine.cu",
     "softmax_xent.cu",
+    "sigmoid_xent.cu",
+    "counters.cu",
     "random.cu",
     "vector.cu",
     "optimizers.cu",

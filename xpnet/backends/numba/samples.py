@@ -85,7 +85,7 @@ class SampleBySample(ManySteps):
                 state = self.step(state, feed)
             return state
         number = state.theta.dtype.type
-        t = state.t[0] + np.arange(n, dtype=np.int32)
+        first = state.t[0] % self.build.epoch_steps
         m = self.build.batch_size
         buffer = (len(self.widths), m, int(self.widths.max()))
         loss_sum, n_correct, bad_step = run_steps(
@@ -98,7 +98,7 @@ class SampleBySample(ManySteps):
             feed.y.reshape(-1),
             feed.order[state.position[0] : state.position[0] + n * m],
             number(feed.scale),
-            self.build.learning_rate(np, t, state.theta.dtype),
+            feed.lr[first : first + n],
             m,
             np.empty(buffer, state.theta.dtype),
             np.empty(buffer, state.theta.dtype),

@@ -19,7 +19,6 @@ from ...layers import LAYERS
 from ...losses import LOSSES
 from ...ops import Ops
 from ...optim import OPTIMIZERS
-from ...schedules import SCHEDULES
 from ...types import Array
 from ..replayed import ReplayedStep
 from ..workspace import Workspace, WorkspaceOps
@@ -30,7 +29,7 @@ __all__ = ["OnRecordedMemory", "Recorded", "RecordedStep", "Recording", "bare", 
 LARGEST_BATCH = 2**18
 """Numbers in a layer's output above which the Python between the calls no longer counts."""
 
-OURS = {*LAYERS.values(), *LOSSES.values(), *OPTIMIZERS.values(), *SCHEDULES.values()}
+OURS = {*LAYERS.values(), *LOSSES.values(), *OPTIMIZERS.values()}
 
 REDUCTIONS = {
     np.sum: np.add.reduce,
@@ -48,7 +47,7 @@ def suits(build: Any) -> bool:
     network, hp = getattr(build, "network", None), getattr(build, "hp", None)
     if network is None or hp is None:
         return False
-    parts = [*network.layers, hp.loss, hp.optimizer, hp.schedule]
+    parts = [*network.layers, hp.loss, hp.optimizer]
     functions = [activation(a) for a in (getattr(p, "activation", None) for p in parts) if a]
     return (
         build.batch_size * max(network.widths) <= LARGEST_BATCH

@@ -17,6 +17,8 @@ __device__ __forceinline__ float exponential(float x) { return expf(x); }
 __device__ __forceinline__ double exponential(double x) { return exp(x); }
 __device__ __forceinline__ float logarithm(float x) { return logf(x); }
 __device__ __forceinline__ double logarithm(double x) { return log(x); }
+__device__ __forceinline__ float logarithm_of_1_plus(float x) { return log1pf(x); }
+__device__ __forceinline__ double logarithm_of_1_plus(double x) { return log1p(x); }
 __device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
 __device__ __forceinline__ double hyperbolic_tangent(double x) { return tanh(x); }
 __device__ __forceinline__ float root(float x) { return sqrtf(x); }
@@ -45,4 +47,27 @@ __device__ __forceinline__ real block_sum(real x, real* room)
         for (int warp = 0; warp < (int)blockDim.x / 32; warp++)
             total += room[warp];
     return total;
+}
+
+// The losses and the number right of a block's warps, added up: losses[block] and rights[block].
+// Every lane of a warp has the same loss and right. `room` holds two numbers a warp.
+__device__ __forceinline__ void store_losses(
+    real loss, int right, real* room, real* losses, int* rights)
+{
+    int warps = blockDim.x / 32, warp = threadIdx.x / 32;
+    if (threadIdx.x % 32 == 0) {
+        room[warp] = loss;
+        room[warps + warp] = right;  // few enough for a float to hold
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        real total = 0;
+        int n_right = 0;
+        for (int k = 0; k < warps; k++) {
+            total += room[k];
+            n_right += (int)room[warps + k];
+        }
+        losses[blockIdx.x] = total;
+        rights[blockIdx.x] = n_right;
+    }
 }

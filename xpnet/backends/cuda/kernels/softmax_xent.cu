@@ -53,21 +53,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) softmax_xent(
         loss += w * (logarithm(e_sum) - expected);
         right += best == label;
     }
-    if (lane == 0) {
-        shared[warp] = loss;
-        shared[warps + warp] = right;  // few enough for a float to hold
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        real total = 0;
-        int n_right = 0;
-        for (int k = 0; k < warps; k++) {
-            total += shared[k];
-            n_right += (int)shared[warps + k];
-        }
-        losses[blockIdx.x] = total;
-        rights[blockIdx.x] = n_right;
-    }
+    store_losses(loss, right, shared, losses, rights);
 }
 
 // The sums over the blocks, by one thread: losses (n,) to loss_sum, rights (n,) to n_right.

@@ -1,0 +1,150 @@
+"""The primitives on the flat vector of all parameters as CUDA kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...types import Array, Namespace
+from ..workspace import Workspace, WorkspaceOps
+from .launcher import Launcher
+
+__all__ = ["MOST_SUMS", "THREADS", "VectorOps", "plain"]
+
+THREADS = 256
+MOST_BLOCKS = 1024
+"""Some blocks for each processor of a large GPU; element-wise kernels need no more."""
+
+MOST_SUMS = 64
+"""Parts of a sum over samples, each by blocks of its own, that are then added up in order."""
+
+REALS = ("float32", "float64")
+
+
+class VectorOps(WorkspaceOps):
+    """Kernels where arguments are contiguous and of one dtype; sums have a fixed order."""
+
+    def __init__(
+        self,
+        xp: Namespace,
+        device: object,
+        launcher: Launcher,
+        workspace: Workspace | None = None,
+    ) -> None:
+        super().__init__(xp, device, workspace)
+        self.launcher = launcher
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.launcher.empty(shape, dtype)
+
+    def each(self, name: str, n: int, like: Array, *arguments: Any) -> None:
+        """Launch an element-wise kernel on ``n`` elements."""
+        self.launcher.launch(like.dtype, name, (blocks_for(n),), (THREADS,), arguments)
+
+    # ---- the flat vector -----------------------------------------------------------------------
+
+    def add(self, total: Array | None, g: Array) -> Array:
+        if total is None or not plain(g.dtype, total, g):
+            return super().add(total, g)
+        self.each("add", g.size, g, total, g, np.int32(g.size))
+        return total
+
+    def square_sum(self, g: Array) -> Array:
+        if not plain(g.dtype, g):
+            return super().square_sum(g)
+        n_blocks = min(blocks_for(g.size), MOST_SUMS)
+        sums = self.empty((n_blocks, 1), g.dtype)
+        shared = THREADS // 32 * g.dtype.itemsize
+        arguments = (g, sums, np.int32(g.size))
+        self.launcher.launch(g.dtype, "square_sums", (n_blocks,), (THREADS,), arguments, shared)
+        total = self.empty((), g.dtype)
+        self.each("add_rows", 1, g, sums, total, np.int32(n_blocks), np.int32(1))
+        return total
+
+    def scale_by(self, g: Array, factor: Array) -> Array:
+        if not plain(g.dtype, g, factor):
+            return super().scale_by(g, factor)
+        self.each("scale_by", g.size, g, g, factor, np.int32(g.size))
+        return g
+
+    def clip_value(self, g: Array, limit: float) -> Array:
+        if not plain(g.dtype, g):
+            return super().clip_value(g, limit)
+        self.each("clip_value", g.size, g, g, g.dtype.type(limit), np.int32(g.size))
+        return g
+
+    def add_weights(self, v: Array, a: Array | float, theta: Array, n_weights: int) -> Array:
+        vectors = [] if isinstance(a, float) else [a]
+        if not plain(v.dtype, v, theta, *vectors):
+            return super().add_weights(v, a, theta, n_weights)
+        number, a_at = (a, None) if isinstance(a, float) else (0.0, a)
+        arguments = (v, a_at, v.dtype.type(number), theta, np.int32(n_weights))
+        self.each("add_weights", n_weights, v, *arguments)
+        return v
+
+    # ---- optimizers ------------------------------------------------------------------------------
+
+    def sgd(self, theta: Array, g: Array, lr: Array) -> Array:
+        if not plain(theta.dtype, theta, g, lr):
+            return super().sgd(theta, g, lr)
+        self.each("sgd", theta.size, theta, theta, g, lr, np.int32(theta.size))
+        return theta
+
+    def momentum(
+        self, theta: Array, g: Array, v: Array, t: Array, lr: Array, mu: float, nesterov: bool
+    ) -> tuple[Array, Array]:
+        if not plain(theta.dtype, theta, g, v, lr):
+            return super().momentum(theta, g, v, t, lr, mu, nesterov)
+        number = theta.dtype.type
+        rule = number(mu), np.int32(nesterov)
+        self.each("momentum", theta.size, theta, theta, g, v, t, lr, *rule, np.int32(theta.size))
+        return theta, v
+
+    def rmsprop(
+        self, theta: Array, g: Array, v: Array, t: Array, lr: Array, rho: float, eps: float
+    ) -> tuple[Array, Array]:
+        if not plain(theta.dtype, theta, g, v, lr):
+            return super().rmsprop(theta, g, v, t, lr, rho, eps)
+        number = theta.dtype.type
+        rule = number(rho), number(1.0 - rho), number(eps)
+        self.each("rmsprop", theta.size, theta, theta, g, v, t, lr, *rule, np.int32(theta.size))
+        return theta, v
+
+    def adam(
+        self,
+        theta: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        t: Array,
+        lr: Array,
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        if not plain(theta.dtype, theta, g, m, v, lr):
+            return super().adam(theta, g, m, v, t, lr, beta1, beta2, eps)
+        rule = np.float64(beta1), np.float64(beta2), np.float64(eps), np.int32(theta.size)
+        arguments: Sequence[Any] = (theta, g, m, v, t, lr, *rule)
+        self.launcher.launch(
+            theta.dtype,
+            "adam",
+            (blocks_for(theta.size),),
+            (THREADS,),
+            arguments,
+            shared=2 * theta.dtype.itemsize,
+        )
+        return theta, m, v
+
+
+def blocks_for(n: int) -> int:
+    """Blocks of an element-wise kernel for ``n`` elements."""
+    return min(max(1, -(-n // THREADS)), MOST_BLOCKS)
+
+
+def plain(real: Any, *arrays: Array) -> bool:
+    """Whether the kernels know the dtype ``real`` and all arrays are contiguous and have it."""
+    known = np.dtype(real).name in REALS
+    return known and all(a.dtype == real and a.flags.c_contiguous for a in arrays)
