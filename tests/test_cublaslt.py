@@ -12,8 +12,8 @@ from xpnet.errors import BackendError
 class StandIn:
     """cuBLASLt on the host: everything is by columns, as its manual says, and kept by number."""
 
-    def __init__(self, status=0, n_algorithms=1):
-        self.status, self.n_algorithms = status, n_algorithms
+    def __init__(self, status=0, n_algorithms=1, epilogues=(1, 4, 6)):
+        self.status, self.n_algorithms, self.epilogues = status, n_algorithms, epilogues
         self.things = {}
         self.matmuls = 0
 
@@ -29,7 +29,7 @@ class StandIn:
         return self.new(place, {"compute": compute, "kind": kind, 3: 0, 4: 0})
 
     def cublasLtMatmulDescSetAttribute(self, operation, attribute, value, size):
-        assert size.value == 4
+        assert size.value == (8 if attribute == 8 else 4)
         self.things[operation.value][attribute] = value._obj.value
         return 0
 
@@ -52,6 +52,8 @@ class StandIn:
     ):
         assert self.things[handle.value] == "handle"
         assert self.things[preference.value] == {1: WORKSPACE_BYTES}
+        if self.things[operation.value][7] not in self.epilogues:
+            return 15
         n_found._obj.value = self.n_algorithms
         return 0
 
@@ -72,7 +74,11 @@ class StandIn:
         a, b = self.matrix(A_layout, A), self.matrix(B_layout, B)
         a, b = a.T if described[3] else a, b.T if described[4] else b
         assert (alpha._obj.value, beta._obj.value) == (1, 0)
-        self.matrix(D_layout, D)[...] = a @ b
+        d, epilogue = a @ b, described[7]
+        if epilogue in (4, 6):  # a number for each row of D, which is a column of ours
+            number = np.ctypeslib.as_ctypes_type(d.dtype)
+            d += np.ctypeslib.as_array((number * len(d)).from_address(described[8]))[:, None]
+        self.matrix(D_layout, D)[...] = np.maximum(d, 0) if epilogue in (2, 6) else d
         return 0
 
 
@@ -106,6 +112,32 @@ def test_products_of_matrices_and_transposes(dtype, left, right, sizes):
     np.testing.assert_allclose(product(CublasLt(StandIn()), a, b), a @ b, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_end_with_bias_and_relu(dtype):
+    lt, rng = CublasLt(StandIn()), np.random.default_rng(0)
+    x, W = rng.normal(size=(5, 3)).astype(dtype), rng.normal(size=(3, 4)).astype(dtype)
+    for b in rng.normal(size=(2, 4)).astype(dtype):  # the second time the plan is there already
+        for epilogue, exact in {"bias": x @ W + b, "relu_bias": np.maximum(x @ W + b, 0)}.items():
+            out = np.full((5, 4), np.nan, dtype)
+            assert affine(lt, x, W, b, epilogue, out)
+            np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-6)
+
+
+def affine(lt, x, W, b, epilogue, out):
+    return lt.matmul(OnHost(x), OnHost(W), OnHost(out), WORKSPACE, 0, epilogue, OnHost(b))
+
+
+def test_what_no_algorithm_ends_with_is_left_alone():
+    stand_in = StandIn(epilogues=(1, 4))
+    lt, x, b = CublasLt(stand_in), np.ones((4, 4), np.float32), np.ones(4, np.float32)
+    out = np.full((4, 4), np.nan, np.float32)
+    for _ in range(2):
+        assert not affine(lt, x, x, b, "relu_bias", out)
+    assert np.isnan(out).all()
+    assert stand_in.matmuls == 0
+    assert affine(lt, x, x, b, "bias", out)
+
+
 def test_a_shape_is_planned_once():
     stand_in = StandIn()
     lt = CublasLt(stand_in)
@@ -133,8 +165,7 @@ def test_what_goes_wrong_is_said():
     a = np.ones((4, 4), np.float32)
     with pytest.raises(BackendError, match="cublasLtCreate failed with status 1"):
         product(CublasLt(StandIn(status=1)), a, a)
-    with pytest.raises(BackendError, match="no algorithm"):
-        product(CublasLt(StandIn(n_algorithms=0)), a, a)
+    assert np.isnan(product(CublasLt(StandIn(n_algorithms=0)), a, a)).all(), "nothing is done"
     with pytest.raises(BackendError, match="contiguous"):
         product(CublasLt(StandIn()), a[:, ::2], a[:2])
 

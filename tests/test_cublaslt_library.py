@@ -1,5 +1,7 @@
 """NVIDIA's own library takes the descriptors of every product; that needs no GPU."""
 
+import ctypes
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,13 @@ try:
 except pathfinder.DynamicLibNotFoundError:
     pytest.skip("needs cuBLASLt; CI installs it", allow_module_level=True)
 
-from xpnet.backends.cuda.cublaslt import PRECISIONS, CublasLt, operand
+from xpnet.backends.cuda.cublaslt import (
+    BIAS_POINTER,
+    EPILOGUES,
+    PRECISIONS,
+    CublasLt,
+    operand,
+)
 from xpnet.backends.cuda.cupy import cublaslt
 from xpnet.errors import BackendError
 
@@ -21,10 +29,20 @@ PRODUCTS = {"z = x W": (X, W), "dW = x^T dz": (X.T, DZ), "dx = dz W^T": (DZ, W.T
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("real", ["float32", "float64"])
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_descriptors_are_accepted(product, real, precision):
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_descriptors_are_accepted(product, epilogue, real, precision):
     a, b = PRODUCTS[product]
-    plan = CublasLt(cublaslt(), precision).plan(real, operand(b), operand(a))
+    lt = CublasLt(cublaslt(), precision)
+    plan = lt.plan(real, operand(b), operand(a), epilogue)
     assert all(part.value for part in plan)
+    lt.set(plan.operation, BIAS_POINTER, ctypes.c_void_p(256))
+
+
+def test_an_attribute_of_a_wrong_size_is_refused():
+    lt = CublasLt(cublaslt())
+    plan = lt.plan("float32", operand(W), operand(X))
+    with pytest.raises(BackendError, match="SetAttribute failed with status"):
+        lt.set(plan.operation, BIAS_POINTER, ctypes.c_int(256))
 
 
 def test_a_descriptor_that_is_wrong_is_refused():

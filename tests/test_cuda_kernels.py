@@ -119,6 +119,20 @@ def test_every_primitive_agrees_with_the_reference(simulator, capsys):
                 print(f"  {name:<14} {dtype}  {error:.1e}")
 
 
+def test_products_that_end_with_bias_and_activation_save_a_kernel(simulator):
+    cases = {"affine": primitive_cases()["affine"]}
+    try:
+        simulator.fuses = "identity", "relu"
+        simulator.launched.clear()
+        check_all(ops_on(simulator), cases)
+        fused = simulator.launched.count("bias_activation")
+    finally:
+        simulator.fuses = ()
+    simulator.launched.clear()
+    check_all(ops_on(simulator), cases)
+    assert simulator.launched.count("bias_activation") == fused + 2 * len(DTYPES)
+
+
 def test_the_order_of_threads_changes_no_bit(simulator):
     """Sums have a fixed order: two runs are bit-equal, whoever comes first."""
     cases = odd_cases()
@@ -230,6 +244,9 @@ class RecordingLauncher:
 
     def matmul(self, a, b, out):
         self.recording.note(self.simulator.matmul, *bare((a, b, out)))
+
+    def affine(self, *args):
+        return False
 
     def launch(self, real, name, grid, block, arguments, shared=0):
         launch = self.simulator.launch

@@ -52,6 +52,9 @@ class HostMemory(Simulator):
     def matmul(self, a, b, out):
         super().matmul(self.look(a), self.look(b), self.look(out))
 
+    def affine(self, x, W, b, f, out):
+        return super().affine(*map(self.look, (x, W, b)), f, self.look(out))
+
     def launch(self, real, name, grid, block, arguments, shared=0):
         looked = [self.look(a) if isinstance(a, cupy.ndarray) else a for a in arguments]
         super().launch(real, name, grid, block, looked, shared)
@@ -216,3 +219,25 @@ def test_what_cannot_be_captured_runs_call_by_call_after_one_warning(fake_cuda, 
     assert state.theta.tolist() == [11, 11]
     assert state.t.tolist() == [11]
     assert FakeGraph.launches == 0
+
+
+@pytest.mark.parametrize(("relu", "kept"), [(np.maximum, True), (np.fmax, False), (None, False)])
+def test_a_relu_that_swallows_nan_is_not_used(monkeypatch, relu, kept):
+    class Library:
+        """Offers ReLU in a product, one that keeps NaN or not, or none; and the bias always."""
+
+        def matmul(self, x, W, out, workspace, stream, epilogue="nothing", bias=None):
+            if epilogue == "relu_bias" and relu is not None:
+                relu(x @ W + bias, 0, out=out)
+            return epilogue != "relu_bias" or relu is not None
+
+    for name in ("full", "zeros", "zeros_like", "isnan"):
+        monkeypatch.setattr(launching.cupy, name, getattr(np, name))
+    stream = type("Stream", (), {"ptr": 0})
+    monkeypatch.setattr(launching.cupy.cuda, "get_current_stream", lambda: stream)
+    launcher = launching.CupyLauncher()
+    launcher.blas = Library(), None
+    x, b, out = np.ones((2, 2), np.float32), np.ones(2, np.float32), np.empty((2, 2), np.float32)
+    assert launcher.affine(x, x, b, "relu", out) == kept
+    assert launcher.affine(x, x, b, "identity", out)
+    assert not launcher.affine(x, x, b, "tanh", out)

@@ -8,6 +8,7 @@ import subprocess
 
 import numpy as np
 
+from xpnet.activations import ACTIVATIONS
 from xpnet.backends.cuda import source
 
 __all__ = ["COMPILER", "KernelError", "Simulator"]
@@ -31,11 +32,12 @@ class Simulator:
     """A launcher like a GPU's: arrays are NumPy's, and new ones are full of NaN.
 
     ``mutate`` may change the source: a test of the tests. Every launch draws its order of
-    threads from the next seed.
+    threads from the next seed. ``fuses`` are the activations that its products can end with.
     """
 
     def __init__(self, folder, mutate=lambda text: text, reals=tuple(REALS)):
         self.seed = 0
+        self.fuses = ()
         self.launched = []
         text = mutate(source())
         self.libraries = {np.dtype(name): compiled(folder, text, REALS[name]) for name in reals}
@@ -49,6 +51,12 @@ class Simulator:
     def matmul(self, a, b, out):
         """Exact but for the last rounding: it is the kernels that are tested."""
         out[...] = np.matmul(a, b, dtype=np.float64)
+
+    def affine(self, x, W, b, f, out):
+        if f in self.fuses:
+            z = np.matmul(x, W, dtype=np.float64) + b
+            out[...] = ACTIVATIONS[f].function(np, z)
+        return f in self.fuses
 
     def launch(self, real, name, grid, block, arguments, shared=0):
         self.seed += 1

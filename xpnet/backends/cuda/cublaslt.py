@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ...errors import BackendError
 from ...types import Array
 
-__all__ = ["PRECISIONS", "WORKSPACE_BYTES", "CublasLt", "Plan"]
+__all__ = ["EPILOGUES", "PRECISIONS", "WORKSPACE_BYTES", "CublasLt", "Plan"]
 
 WORKSPACE_BYTES = 32 * 2**20
 """What NVIDIA recommends from Hopper on."""
@@ -24,8 +24,14 @@ PRECISIONS = {"fp32": 68, "tf32": 77, "bf16": 75}
 """Of cublasComputeType_t, for float32: exact, or rounded operands on the tensor cores."""
 
 COMPUTE_64F = 70
-TRANS_A, TRANS_B = 3, 4
+TRANS_A, TRANS_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
 """Of cublasLtMatmulDescAttributes_t."""
+
+EPILOGUES = {"nothing": 1, "bias": 4, "relu_bias": 6}
+"""Of cublasLtEpilogue_t: what is done to the product before it is written."""
+
+NOT_SUPPORTED = 15
+"""Of cublasStatus_t."""
 
 MAX_WORKSPACE = 1
 """Of cublasLtMatmulPreferenceAttributes_t."""
@@ -71,20 +77,37 @@ class CublasLt:
         self.compute = PRECISIONS[precision]
         self.handle = ctypes.c_void_p()
         self.plans: dict[Any, Plan] = {}
-        self.algorithms: dict[Any, Algorithm] = {}
+        self.algorithms: dict[Any, Algorithm | None] = {}
 
-    def matmul(self, a: Array, b: Array, out: Array, workspace: Array, stream: int) -> None:
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        workspace: Array,
+        stream: int,
+        epilogue: str = "nothing",
+        bias: Array | None = None,
+    ) -> bool:
         """out = a b on ``stream``; ``out`` is contiguous, ``a`` and ``b`` are or their transposes.
 
-        Raises BackendError where cuBLASLt refuses.
+        ``epilogue`` is a key of EPILOGUES; ``bias`` (columns of out,) is added to each row. Returns
+        False, and does nothing, where there is no algorithm. Raises BackendError where cuBLASLt
+        refuses anything else.
         """
         if not self.handle:
             self.call("Create", ctypes.byref(self.handle))
-        key = (out.dtype.name, operand(b), operand(a))
+        key = (out.dtype.name, operand(b), operand(a), epilogue)
         if key not in self.plans:
             self.plans[key] = self.plan(*key)
-            self.algorithms[key] = self.algorithm(self.plans[key])
-        plan, algorithm = self.plans[key], self.algorithms[key]
+        plan = self.plans[key]
+        if bias is not None:
+            self.set(plan.operation, BIAS_POINTER, pointer(bias))
+        if key not in self.algorithms:
+            self.algorithms[key] = self.algorithm(plan)
+        algorithm = self.algorithms[key]
+        if algorithm is None:
+            return False
         number = ctypes.c_float if out.dtype.name == "float32" else ctypes.c_double
         self.call(
             "Matmul",
@@ -105,20 +128,24 @@ class CublasLt:
             ctypes.c_size_t(WORKSPACE_BYTES),
             ctypes.c_void_p(stream),
         )
+        return True
 
-    def plan(self, real: str, left: Operand, right: Operand) -> Plan:
+    def plan(self, real: str, left: Operand, right: Operand, epilogue: str = "nothing") -> Plan:
         """The descriptors of left right; making them needs no GPU."""
         kind, compute = (FP32, self.compute) if real == "float32" else (FP64, COMPUTE_64F)
         operation = ctypes.c_void_p()
         self.call("MatmulDescCreate", ctypes.byref(operation), compute, kind)
-        for attribute, matrix in ((TRANS_A, left), (TRANS_B, right)):
-            value = ctypes.c_int(matrix.transposed)
-            size = ctypes.c_size_t(ctypes.sizeof(value))
-            self.call("MatmulDescSetAttribute", operation, attribute, ctypes.byref(value), size)
+        self.set(operation, TRANS_A, ctypes.c_int(left.transposed))
+        self.set(operation, TRANS_B, ctypes.c_int(right.transposed))
+        self.set(operation, EPILOGUE, ctypes.c_int(EPILOGUES[epilogue]))
         rows = left.columns if left.transposed else left.rows
         columns = right.rows if right.transposed else right.columns
         result = Operand(rows, columns, False)
         return Plan(operation, *(self.layout(kind, m) for m in (left, right, result)))
+
+    def set(self, operation: ctypes.c_void_p, attribute: int, value: Any) -> None:
+        size = ctypes.c_size_t(ctypes.sizeof(value))
+        self.call("MatmulDescSetAttribute", operation, attribute, ctypes.byref(value), size)
 
     def layout(self, kind: int, matrix: Operand) -> ctypes.c_void_p:
         layout = ctypes.c_void_p()
@@ -127,8 +154,8 @@ class CublasLt:
         self.call("MatrixLayoutCreate", ctypes.byref(layout), kind, rows, columns, leading)
         return layout
 
-    def algorithm(self, plan: Plan) -> Algorithm:
-        """The one that cuBLASLt thinks is fastest."""
+    def algorithm(self, plan: Plan) -> Algorithm | None:
+        """The one that cuBLASLt thinks is fastest, if it has any."""
         preference = ctypes.c_void_p()
         self.call("MatmulPreferenceCreate", ctypes.byref(preference))
         most = ctypes.c_uint64(WORKSPACE_BYTES)
@@ -137,8 +164,7 @@ class CublasLt:
             "MatmulPreferenceSetAttribute", preference, MAX_WORKSPACE, ctypes.byref(most), size
         )
         found, n_found = Algorithm(), ctypes.c_int()
-        self.call(
-            "MatmulAlgoGetHeuristic",
+        status = self.lt.cublasLtMatmulAlgoGetHeuristic(
             self.handle,
             plan.operation,
             plan.left,
@@ -151,11 +177,9 @@ class CublasLt:
             ctypes.byref(n_found),
         )
         self.call("MatmulPreferenceDestroy", preference)
-        if not n_found.value or found.state:
-            raise BackendError(
-                "cuBLASLt has no algorithm for this product: update the GPU's driver"
-            )
-        return found
+        if status not in (0, NOT_SUPPORTED):
+            raise BackendError(f"cublasLtMatmulAlgoGetHeuristic failed with status {status}")
+        return None if status or found.state or not n_found.value else found
 
     def call(self, name: str, *arguments: Any) -> None:
         status = getattr(self.lt, f"cublasLt{name}")(*arguments)

@@ -28,6 +28,9 @@ __all__ = ["CapturedStep", "CupyLauncher"]
 TYPES = {"float32": "float", "float64": "double"}
 NULL = np.uint64(0)
 
+EPILOGUE_OF = {"identity": "bias", "relu": "relu_bias"}
+"""The activations that cuBLASLt knows, with the bias before them."""
+
 
 class CupyLauncher:
     """Launches on the current device and stream of CuPy.
@@ -49,7 +52,28 @@ class CupyLauncher:
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         library, workspace = self.blas
-        library.matmul(a, b, out, workspace, cupy.cuda.get_current_stream().ptr)
+        if not library.matmul(a, b, out, workspace, cupy.cuda.get_current_stream().ptr):
+            raise BackendError(
+                f"cuBLASLt has no algorithm for a product of {a.shape} and {b.shape} in "
+                f"{out.dtype} with precision {self.precision}: update the driver"
+            )
+
+    def affine(self, x: Array, W: Array, b: Array, f: str, out: Array) -> bool:
+        if f not in EPILOGUE_OF or (f == "relu" and not self.relu_keeps_nan):
+            return False
+        library, workspace = self.blas
+        stream = cupy.cuda.get_current_stream().ptr
+        return library.matmul(x, W, out, workspace, stream, EPILOGUE_OF[f], b)
+
+    @functools.cached_property
+    def relu_keeps_nan(self) -> bool:
+        """Whether cuBLASLt's ReLU of NaN is NaN: no manual says so, so this GPU is asked once."""
+        library, workspace = self.blas
+        x = cupy.full((8, 8), np.nan, np.float32)
+        y = cupy.zeros_like(x)
+        stream = cupy.cuda.get_current_stream().ptr
+        done = library.matmul(x, x, y, workspace, stream, "relu_bias", cupy.zeros(8, np.float32))
+        return done and bool(cupy.isnan(y).all())  # sync: before the first step is done
 
     def launch(
         self,

@@ -19,6 +19,12 @@ class Launcher(Protocol):
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """out = a b; ``a`` and ``b`` may be transposed."""
 
+    def affine(self, x: Array, W: Array, b: Array, f: str, out: Array) -> bool:
+        """out = f(x W + b) as one product, ``f`` the name of an activation.
+
+        Returns False, and does nothing, where that cannot be had.
+        """
+
     def launch(
         self,
         real: Any,
