@@ -103,6 +103,7 @@ class FakeModule:
 def test_a_null_pointer_is_eight_bytes_of_zero(monkeypatch, memory):
     fake = FakeModule()
     monkeypatch.setattr(launching, "module", {"float32": fake}.__getitem__)
+    launching.kernel.cache_clear()
     x = memory.put(np.zeros(3, np.float32))
     arguments = (x, None, np.int32(3), np.float32(0.5))
     launching.CupyLauncher().launch("float32", "sgd", (1,), (256,), arguments, shared=8)
@@ -112,6 +113,7 @@ def test_a_null_pointer_is_eight_bytes_of_zero(monkeypatch, memory):
     assert given[1] == 0
     assert given[1].nbytes == 8
     assert [type(a) for a in given[2:]] == [np.int32, np.float32]
+    launching.kernel.cache_clear()
 
 
 # ---- capturing, with a stream that only remembers what was called -----------------------------

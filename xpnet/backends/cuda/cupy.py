@@ -84,8 +84,8 @@ class CupyLauncher:
         arguments: Sequence[Any],
         shared: int = 0,
     ) -> None:
-        kernel = module(np.dtype(real).name).get_function(name)
-        kernel(grid, block, [NULL if a is None else a for a in arguments], shared_mem=shared)
+        run = kernel(np.dtype(real).name, name)
+        run(grid, block, [NULL if a is None else a for a in arguments], shared_mem=shared)
 
 
 @functools.cache
@@ -93,6 +93,12 @@ def module(real: str) -> Any:
     """The kernels for float32 or float64."""
     options = ("-std=c++17", f"-DREAL={TYPES[real]}")
     return cupy.RawModule(code=source(), options=options)
+
+
+@functools.cache
+def kernel(real: str, name: str) -> Any:
+    """One of them, looked up once."""
+    return module(real).get_function(name)
 
 
 @functools.cache
