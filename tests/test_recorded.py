@@ -142,7 +142,7 @@ def test_slots_are_flushed_as_often():
 def test_other_weights_or_data_are_recorded_anew():
     build, state = step_of(NETWORKS["relu"])
     step = NUMPY.compile(build)
-    first = feed()
+    [first] = epochs(build, [feed()])
     NUMPY.loop(step, state, first, 6)
     calls = step.calls
     _, fresh = step_of(NETWORKS["relu"])
