@@ -19,9 +19,9 @@ from xpnet.backends.numba.ops import is_thin
 from xpnet.checks.cases import convert, leaves, primitive_cases
 from xpnet.ops import Ops
 from xpnet.random import permutation
+from xpnet.source import epoch_rates
 from xpnet.state import Feed, initial_state, map_arrays
 from xpnet.step import TrainingStep
-from xpnet.train import epoch_rates
 
 N = 40
 RNG = np.random.default_rng(7)
@@ -37,7 +37,7 @@ def run(backend, network, y=LABELS, batch_size=1, n=20, reference=False, feed=No
     step = backend.compile(build, reference=reference)
     copy = backend.asarray
     values = {"weight": None, "shift": None, "scale": 1 / 255, **(feed or {})}
-    rates = epoch_rates(backends.get("numpy"), hp, 0, N // batch_size)
+    rates = epoch_rates(backends.get("numpy"), hp, 0, N)
     parts = Feed(X=X, y=y, order=permutation(np, 3, 0, N), lr=rates, **values)
     parts = map_arrays(copy, parts)
     state = map_arrays(copy, initial_state(network, hp))

@@ -19,9 +19,9 @@ from xpnet.losses import (
 )
 from xpnet.optim import SGD, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.schedules import Constant, Cosine, Exponential, OneCycle, Step
+from xpnet.source import epoch_rates
 from xpnet.state import Feed, begin_epoch, initial_state
 from xpnet.step import TrainingStep
-from xpnet.train import epoch_rates
 
 N, BATCH, STEPS = 96, 8, 12
 NUMPY = backends.get("numpy")
@@ -74,7 +74,7 @@ def step_of(network, dtype="float32", **settings):
 def epochs(build, feeds):
     """The feeds with the learning rates of their epochs."""
     for epoch, feed in enumerate(feeds):
-        yield feed._replace(lr=epoch_rates(NUMPY, build.hp, epoch, STEPS))
+        yield feed._replace(lr=epoch_rates(NUMPY, build.hp, epoch, N))
 
 
 def plainly(build, state, feeds):

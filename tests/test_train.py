@@ -374,15 +374,15 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(backend):
 def train_steps(backend, n, **hp):
     """The state after ``n`` steps of a training, checked by nobody."""
     from xpnet.random import permutation
+    from xpnet.source import epoch_rates
     from xpnet.state import Feed, initial_state
     from xpnet.step import TrainingStep
-    from xpnet.train import epoch_rates
 
     hp = xpnet.Hyperparameters(batch_size=32, **hp)
     data = digits()
     step = backend.compile(TrainingStep(NETWORK, hp, 32, 10))
     order = permutation(backend.xp, 0, 0, data.n)
-    rates = epoch_rates(backend, hp, 0, 10)
+    rates = epoch_rates(backend, hp, 0, data.n)
     feed = Feed(data.X, data.y.astype(np.int32), None, None, data.scale, order, rates)
     return backend.loop(step, initial_state(NETWORK, hp), feed, n)
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from . import backends
 from .backends import Backend
+from .blocks import first_row_not_finite
 from .errors import DataError, UsageError, check_fraction, check_positive
 from .random import check_seed, split_order
-from .types import Array, Loss
+from .types import Array, Loss, Namespace
 
 __all__ = ["Dataset"]
 
@@ -98,8 +99,8 @@ class Dataset:
                 raise DataError(f"{name} has shape {array.shape}, but X has {n_in} columns")
         if self.X.dtype.kind not in "uifb":
             raise DataError(f"X must hold real numbers, not {self.X.dtype}")
-        if self.X.dtype.kind == "f" and not np.isfinite(self.X).all():
-            row = int(np.flatnonzero(~np.isfinite(self.X).all(axis=1))[0])
+        row = first_row_not_finite(self.X) if self.X.dtype.kind == "f" else None
+        if row is not None:
             raise DataError(f"X must be finite: there is a NaN or an infinity in row {row}")
         if self.y.dtype.kind not in "uifb":
             raise DataError(f"y must hold labels or real numbers, not {self.y.dtype}")
@@ -136,6 +137,14 @@ class Dataset:
             )
         return self.rows(np.sort(order[:cut])), self.rows(np.sort(order[cut:]))
 
+    def part(self, start: int, m: int) -> tuple[Dataset, int]:
+        """A dataset on the device that holds the ``m`` samples from ``start`` on, and where."""
+        return self, start
+
+    def total_weight(self, xp: Namespace) -> Array:
+        """The sum of the weights, 0-d, computed by ``xp``; there are weights."""
+        return xp.sum(self.weight)
+
     def to(self, place: Callable[[Array], Array], dtype: str) -> Dataset:
         """For training with ``dtype``, its arrays (NumPy) moved by ``place``.
 
@@ -145,7 +154,7 @@ class Dataset:
         """
         X = as_float("X", self.X, dtype) if self.X.dtype.kind == "f" else self.X
         X = X.astype(np.uint8) if X.dtype.kind == "b" else X
-        y = self.y.astype(np.int32) if fits_int32(self.y) else as_float("y", self.y, dtype)
+        y = as_target(self.y, dtype)
         weight = None if self.weight is None else place(as_float("weight", self.weight, dtype))
         shift, scale = (
             place(as_float(name, array, dtype)) if hasattr(array, "shape") else array
@@ -167,16 +176,24 @@ def check_scaling(shift: Array | None, scale: Array | float) -> None:
         raise DataError("the shift of a dataset must be finite for every column")
 
 
+def as_target(y: Array, dtype: str) -> Array:
+    """``y`` (NumPy) as int32 where it can be, else as ``dtype``."""
+    return y.astype(np.int32) if fits_int32(y) else as_float("y", y, dtype)
+
+
 def fits_int32(y: Array) -> bool:
     """Whether ``y`` (NumPy) holds whole numbers that int32 can hold."""
     return y.dtype.kind in "uib" and bool(y.min() >= -(2**31) and y.max() < 2**31)
 
 
-def as_float(name: str, array: Array, dtype: str) -> Array:
-    """``array`` (NumPy) as ``dtype``; raises DataError where that makes a number infinite."""
+def as_float(name: str, array: Array, dtype: str, first_row: int = 0) -> Array:
+    """``array`` (NumPy) as ``dtype``; raises DataError where that makes a number infinite.
+
+    Its rows are counted from ``first_row``.
+    """
     with np.errstate(over="ignore"):
         cast = array.astype(dtype, copy=False)
     if cast is not array and not np.isfinite(cast).all():
-        row = int(np.argwhere(~np.isfinite(cast))[0][0])
+        row = first_row + int(np.argwhere(~np.isfinite(cast))[0][0])
         raise DataError(f"{name} has a number in row {row} that is too big for {dtype}: scale it")
     return cast

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from . import backends
 from .backends import Backend
 from .data import Dataset
+from .host_data import placed
 from .losses import SoftmaxCrossEntropy
 from .network import Network
 from .ops import Ops
 from .types import Array, Loss
 
-__all__ = ["Evaluation", "evaluate", "evaluate_on_device", "gradients", "predict"]
+__all__ = ["Evaluation", "batch_bytes", "evaluate", "evaluate_on_device", "gradients", "predict"]
 
 BATCH = 1000
+
+ARRAYS_A_LAYER = 8
+"""As large as its output: results, gradients, and what an activation computes on the way."""
+
+SPARE_BYTES = 2**28
+"""For compiled kernels, the library's workspace, and memory that lies between others."""
 
 
 class Evaluation(NamedTuple):
@@ -35,31 +44,39 @@ def evaluate(
     loss = loss or SoftmaxCrossEntropy()
     backend = backends.of(theta)
     dtype = str(theta.dtype).rpartition(".")[2]
-    placed = dataset.prepare(network.n_in, network.n_out, loss, backend, dtype)
+    reserve = batch_bytes(network, BATCH, dtype)
     with backend.explaining():
-        return evaluate_on_device(backend, backend.ops(), network, theta, placed, loss)
+        data = placed(dataset, network.n_in, network.n_out, loss, backend, dtype, reserve)
+        return evaluate_on_device(backend, backend.ops(), network, theta, data, loss)
 
 
 def evaluate_on_device(
     backend: Backend, ops: Ops, network: Network, theta: Array, dataset: Dataset, loss: Loss
 ) -> Evaluation:
-    """``evaluate`` for a dataset that is on the device already."""
+    """``evaluate`` for a dataset that is placed already: see ``placed``."""
     loss_sum, n_correct, weight_sum = 0.0, 0, float(dataset.n)
     for start in range(0, dataset.n, BATCH):
-        index = ops.rows(start, min(BATCH, dataset.n - start))
-        x = ops.gather(dataset.X, index, dataset.shift, dataset.scale, theta.dtype)
+        m = min(BATCH, dataset.n - start)
+        part, first = dataset.part(start, m)
+        index = ops.rows(first, m)
+        x = ops.gather(part.X, index, part.shift, part.scale, theta.dtype)
         out, _ = network.forward(ops, theta, x)
-        weight = None if dataset.weight is None else ops.take(dataset.weight, index)
-        result = loss(ops, out, ops.take(dataset.y, index), weight, 1.0)
+        weight = None if part.weight is None else ops.take(part.weight, index)
+        result = loss(ops, out, ops.take(part.y, index), weight, 1.0)
         loss_sum = loss_sum + result.loss_sum
         if result.n_correct is not None:
             n_correct = n_correct + result.n_correct
     if dataset.weight is not None:
-        weight_sum = backend.to_numpy(ops.xp.sum(dataset.weight)).item()
+        weight_sum = backend.to_numpy(dataset.total_weight(ops.xp)).item()
     mean = backend.to_numpy(loss_sum).item() / weight_sum  # sync: the figures are wanted
     if not loss.classifies:
         return Evaluation(mean, None, dataset.n)
     return Evaluation(mean, backend.to_numpy(n_correct).item() / dataset.n, dataset.n)
+
+
+def batch_bytes(network: Network, m: int, dtype: str) -> int:
+    """About the memory that a step on ``m`` samples needs beside the samples and the weights."""
+    return ARRAYS_A_LAYER * sum(network.widths) * m * np.dtype(dtype).itemsize + SPARE_BYTES
 
 
 def predict(

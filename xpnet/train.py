@@ -8,7 +8,7 @@ within one, nothing waits for the device.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import backends
@@ -16,13 +16,15 @@ from .backends import Backend
 from .data import Dataset
 from .errors import TrainingError
 from .evaluation import evaluate_on_device
+from .host_data import HostDataset, placed
 from .hyperparameters import Hyperparameters
 from .network import Network
-from .state import Feed, Report, Run, State, end_epoch, initial_state, report, to_device
+from .source import epoch_order, source_of, working_bytes
+from .state import Report, Run, State, end_epoch, initial_state, report, to_device
 from .step import TrainingStep
 from .types import Array
 
-__all__ = ["epoch_order", "epoch_rates", "fit", "segments"]
+__all__ = ["epoch_order", "fit", "segments"]
 
 SEGMENT_SECONDS = 1.0
 FIRST_SEGMENT_STEPS = 16
@@ -66,18 +68,25 @@ def segments(
     reference: bool = False,
     start: Run | None = None,
     segment_seconds: float = SEGMENT_SECONDS,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Run]:
     """Train, and yield the Run every ``segment_seconds`` or so and after every epoch.
 
     ``start`` is a Run, its arrays on the host, to go on from. ``reference`` trains with the plain
-    primitives. The datasets are on the host. Raises as ``fit`` does.
+    primitives. The datasets are on the host; ``say`` is told where they stay there because the
+    device's memory is too small for them. Raises as ``fit`` does.
     """
     backend.check_dtype(hp.dtype)
     if validation is None and hp.split_fraction:
         train, validation = train.split(hp.split_fraction, hp.seed)
-    train = train.prepare(network.n_in, network.n_out, hp.loss, backend, hp.dtype)
+    where = (network.n_in, network.n_out, hp.loss, backend, hp.dtype)
+    train = placed(train, *where, working_bytes(network, hp, train.n))
+    source = source_of(train, hp, backend)
     if validation is not None:
-        validation = validation.prepare(network.n_in, network.n_out, hp.loss, backend, hp.dtype)
+        validation = placed(validation, *where, working_bytes(network, hp, train.n))
+    for what, data in (("the samples", train), ("the validation samples", validation)):
+        if isinstance(data, HostDataset):
+            say(data.reason(what))
 
     batch_size = min(hp.batch_size, train.n)
     n_full, last_batch = divmod(train.n, batch_size)
@@ -95,9 +104,7 @@ def segments(
     del start  # the host's copy is not needed while the training runs
     steps_per_second = 0.0
     while not run.finished(hp.epochs, hp.patience):
-        order = epoch_order(backend, hp, run.epoch, train.n)
-        rates = epoch_rates(backend, hp, run.epoch, epoch_steps)
-        feed = Feed(train.X, train.y, train.weight, train.shift, train.scale, order, rates)
+        source.begin(run.epoch)
         while run.step < epoch_steps:
             size, left = (batch_size, n_full - run.step) if run.step < n_full else (last_batch, 1)
             wanted = FIRST_SEGMENT_STEPS
@@ -105,7 +112,7 @@ def segments(
                 wanted = max(1, int(steps_per_second * segment_seconds))
             n = min(left, wanted)
             began = time.perf_counter()
-            state = backend.loop(compiled[size], run.state, feed, n)
+            state = source.loop(compiled[size], run.state, run.step, n)
             check_finite(backend, state, epoch_steps)  # sync: the segment is over
             seconds = time.perf_counter() - began
             if n > 1 or not steps_per_second:
@@ -119,25 +126,6 @@ def segments(
             evaluation = evaluate_on_device(backend, ops, network, theta, validation, hp.loss)
         run = end_epoch(backend, run, report(backend, run, hp.loss.classifies, evaluation))
         yield run
-
-
-def epoch_order(backend: Backend, hp: Hyperparameters, epoch: int, n: int) -> Array:
-    """The order (n,) int32 in which epoch ``epoch`` visits ``n`` samples, on the device.
-
-    One batch of them all is taken as it lies: shuffling would not change its sums.
-    """
-    if hp.batch_size >= n:
-        return backend.xp.arange(n, dtype=backend.xp.int32, device=backend.device)
-    return backend.permutation(hp.seed, epoch, n)
-
-
-def epoch_rates(backend: Backend, hp: Hyperparameters, epoch: int, epoch_steps: int) -> Array:
-    """The learning rates (epoch_steps,) of the steps of epoch ``epoch``, on the device."""
-    xp = backend.xp
-    first = epoch * epoch_steps
-    t = xp.arange(first, first + epoch_steps, dtype=xp.int32, device=backend.device)
-    factors = hp.schedule(xp, t, getattr(xp, hp.dtype), epoch_steps, epoch_steps * hp.epochs)
-    return hp.optimizer.lr * factors
 
 
 def check_finite(backend: Backend, state: State, epoch_steps: int) -> None:

@@ -13,6 +13,7 @@ from ..errors import UsageError, check_choice
 from ..ops import Ops
 from ..random import permutation
 from ..types import Array, Namespace
+from .link import Link
 
 __all__ = ["GRAPH", "PRECISION", "Backend", "ManySteps"]
 
@@ -42,8 +43,10 @@ class Backend:
     """The plain backend: arrays of ``xp`` on ``device``, the reference Ops, a for-loop.
 
     Vendors subclass it. ``name`` and ``device_name`` are what the user reads; ``version`` is
-    that of the library behind.
+    that of the library behind. ``ring_bytes`` is the memory that streamed samples may take.
     """
+
+    ring_bytes = 2**27
 
     def __init__(
         self,
@@ -117,6 +120,14 @@ class Backend:
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """A copy of ``array`` on the host. Waits for the device."""
         return np.array(array)  # sync: this is the one way back to the host
+
+    def free_bytes(self) -> int | None:
+        """Memory that is left for arrays; None where they are the host's, or nobody knows."""
+        return None
+
+    def link(self) -> Link:
+        """A new way for samples to the device; only for a backend that knows ``free_bytes``."""
+        raise NotImplementedError(f"samples are not streamed to {self.place}")
 
     def permutation(self, seed: int, epoch: int, n: int) -> Array:
         """``random.permutation`` on the device."""

@@ -18,6 +18,7 @@ from .backend import GRAPH, PRECISION, Backend, Data, State, StepFunction
 from .cuda import CudaOps
 from .cuda.cupy import CapturedStep, CupyLauncher
 from .cuda.failures import explaining
+from .cuda.link import CupyLink
 from .cuda.usable import check_build, check_device, check_driver, check_kernel
 from .workspace import Workspace, on_workspace
 
@@ -67,6 +68,17 @@ class CupyBackend(Backend):
     def from_host(self, host: np.ndarray[Any, Any]) -> Array:
         with explaining(), self.device:
             return cupy.array(host)
+
+    def free_bytes(self) -> int:
+        with self.device:
+            pool = cupy.get_default_memory_pool()
+            free, _total = cupy.cuda.runtime.memGetInfo()
+            free += pool.free_bytes()
+            limit = pool.get_limit()  # 0 is none
+            return int(min(free, limit - pool.used_bytes()) if limit else free)
+
+    def link(self) -> CupyLink:
+        return CupyLink(self.device)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         with explaining():

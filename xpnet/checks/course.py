@@ -13,9 +13,9 @@ from ..backends import Backend
 from ..evaluation import evaluate_on_device
 from ..hyperparameters import Hyperparameters
 from ..ops import Ops
+from ..source import epoch_rates
 from ..state import Feed, State, initial_state, map_arrays
 from ..step import TrainingStep
-from ..train import epoch_rates
 from .compare import TOLERANCES, Row, relative_error, row
 from .divergence import first_divergence
 from .subject import Subject, donated
@@ -77,7 +77,7 @@ def start_track(subject: Subject, backend: Backend, dtype: str, *, reference: bo
     state = initial_state(network, Hyperparameters(optimizer=hp.optimizer, dtype=dtype))
     state = map_arrays(donated(backend), state._replace(theta=subject.start(dtype)))
     order = backend.permutation(hp.seed, 0, data.n)
-    rates = epoch_rates(backend, dataclasses.replace(hp, dtype=dtype), 0, subject.epoch_steps)
+    rates = epoch_rates(backend, dataclasses.replace(hp, dtype=dtype), 0, data.n)
     feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order, rates)
     build = TrainingStep(network, hp, subject.batch_size, subject.epoch_steps)
     ops = backend.reference_ops() if reference else backend.ops()

@@ -135,6 +135,7 @@ def train(
             reference=reference,
             start=start,
             segment_seconds=min(SEGMENT_SECONDS, checkpoint_every),
+            say=display.say,
         ):
             if saver.due(run) or stop.signal:  # before it is shown: a pipe may be broken
                 saver.save(place, run, model_of(run))

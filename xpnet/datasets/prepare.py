@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from ..blocks import row_blocks
 from ..data import Dataset
 from ..errors import DataError, UsageError, is_number
-from .samples import NumpyArray, row_blocks
+from .samples import NumpyArray
 
 __all__ = ["class_weights", "standardise"]
 

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from ..blocks import first_row_not_finite, row_blocks
 from ..data import Dataset
 from ..errors import DataError
 
@@ -31,7 +32,6 @@ NumpyArray: TypeAlias = np.ndarray[Any, Any]
 Where: TypeAlias = Callable[[int], str]
 Targets: TypeAlias = Literal["classes", "real"]
 
-BLOCK = 1 << 20
 MAX_LABEL = (1 << 20) - 1  # a network needs an output for each number up to the highest
 
 
@@ -69,26 +69,12 @@ def compact(X: NumpyArray, where: Where) -> NumpyArray:
         low, high = X.min(), X.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         row = first_row_not_finite(X)
+        assert row is not None
         raise DataError(f"{where(row)} has a NaN or an infinity: fill it in or remove the row")
     if low >= 0 and high <= 255 and all_whole(X):
         return X.astype(np.uint8, copy=False)
     exact_in_float32 = X.dtype.itemsize <= (4 if X.dtype.kind == "f" else 2)
     return X.astype(np.float32 if exact_in_float32 else np.float64, copy=False)
-
-
-def row_blocks(X: NumpyArray) -> Iterator[tuple[int, NumpyArray]]:
-    """X in parts of about BLOCK values, each with its first row: temporary arrays stay small."""
-    step = max(1, BLOCK // max(1, X.shape[1]))
-    for start in range(0, len(X), step):
-        yield start, X[start : start + step]
-
-
-def first_row_not_finite(X: NumpyArray) -> int:
-    for start, block in row_blocks(X):
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            return start + int(np.argmin(finite))
-    raise AssertionError("all rows are finite")
 
 
 def all_whole(X: NumpyArray) -> bool:

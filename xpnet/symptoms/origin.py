@@ -12,9 +12,9 @@ from ..checks.trace import Call, Recorder, located
 from ..data import Dataset
 from ..hyperparameters import Hyperparameters
 from ..network import Network
-from ..state import Feed, Run, State, map_arrays, to_device
+from ..source import Source, source_of
+from ..state import Run, State, map_arrays, to_device
 from ..step import TrainingStep
-from ..train import epoch_order, epoch_rates
 
 __all__ = ["Origin", "find_origin"]
 
@@ -32,13 +32,12 @@ def find_origin(
 ) -> Origin | None:
     """Name the first thing that is not finite in the steps that follow ``run``, on the host.
 
-    ``data`` is prepared on the backend. A step is the same each time it is done, so these are the
+    ``data`` is placed for the backend. A step is the same each time it is done, so these are the
     steps that went wrong; None where none does.
     """
     batch_size = min(hp.batch_size, data.n)
-    order = epoch_order(backend, hp, run.epoch, data.n)
-    rates = epoch_rates(backend, hp, run.epoch, run.epoch_steps)
-    feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order, rates)
+    source = source_of(data, hp, backend)
+    source.begin(run.epoch)
     state = to_device(backend, run).state
     steps: dict[int, Any] = {}
     losses: list[float] = []
@@ -48,10 +47,10 @@ def find_origin(
         if size not in steps:
             steps[size] = backend.compile(build, reference=not fast)
         before = on_host(backend, state)
-        state = backend.loop(steps[size], state, feed, 1)
+        state = source.loop(steps[size], state, step, 1)
         after = on_host(backend, state)
         if after.first_bad_step.any() or not np.isfinite(after.theta).all():
-            what = first_bad(network, hp, backend, before, feed, size, run.epoch_steps)
+            what = first_bad(network, hp, backend, before, source, size, step, run.epoch_steps)
             where = f"at step {step + 1} of epoch {run.epoch + 1} {what} is the first"
             largest = f"the largest weight is {np.abs(before.theta).max():.2g} there"
             return Origin(f"{where} that is not finite; {largest}", tuple(losses))
@@ -65,15 +64,16 @@ def first_bad(
     hp: Hyperparameters,
     backend: Backend,
     before: State,
-    feed: Feed,
+    source: Source,
     size: int,
+    step: int,
     epoch_steps: int,
 ) -> str:
-    """What the first primitive that is not finite computes in the step after ``before``."""
+    """What the first primitive that is not finite computes in step ``step``, after ``before``."""
     recorder = Recorder(backend.reference_ops(), lambda value: on_host(backend, value))
     build = TrainingStep(located(network), hp, size, epoch_steps)
     placed = map_arrays(lambda a: backend.xp.asarray(backend.asarray(a), copy=True), before)
-    after = on_host(backend, backend.loop(build(recorder), placed, feed, 1))  # type: ignore[arg-type]
+    after = on_host(backend, source.loop(build(recorder), placed, step, 1))  # type: ignore[arg-type]
     call = next((c for c in recorder.calls if not all_finite(c.result)), None)
     what = "the update of the weights" if call is None else name_of(call)
     if not np.isfinite(after.loss_sum) and not (call and call.place.endswith("forward")):

@@ -11,9 +11,11 @@ import numpy as np
 from ..backends import Backend
 from ..data import Dataset
 from ..evaluation import Evaluation
+from ..host_data import placed
 from ..hyperparameters import Hyperparameters
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..network import Network
+from ..source import working_bytes
 from ..state import Run, initial_state, to_host
 from ..types import Array
 from .case import Case
@@ -109,7 +111,10 @@ class Watch:
         origin = None
         if failed:
             network, hp = self.network, self.hp
-            data = self.train.prepare(network.n_in, network.n_out, hp.loss, self.backend, hp.dtype)
+            reserve = working_bytes(network, hp, self.train.n)
+            data = placed(
+                self.train, network.n_in, network.n_out, hp.loss, self.backend, hp.dtype, reserve
+            )
             origin = find_origin(network, data, hp, self.backend, self.run, not self.reference)
         shared = [
             shared_samples(name, self.train, other)

@@ -1,0 +1,352 @@
+"""Samples that do not fit on the device: streamed, they give the bits of those that do."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from stand_in import NUMPY, Queues, StandIn, StandInLink
+
+import xpnet
+from xpnet import DataError, Dataset, Hyperparameters, UsageError
+from xpnet.backends.numpy.recorded import RecordedStep
+from xpnet.backends.ring import Ring
+from xpnet.cli import cli
+from xpnet.evaluation import BATCH, batch_bytes, evaluate_on_device
+from xpnet.host_data import HostDataset, bytes_a_sample, placed
+from xpnet.source import working_bytes
+from xpnet.state import Run, initial_state, to_host
+from xpnet.symptoms.origin import find_origin
+from xpnet.train import segments
+
+N, N_IN = 203, 6
+NETWORK = xpnet.mlp(N_IN, 5, 3, dropout=0.2)
+
+
+def samples(n=N, dtype=np.uint8, seed=0, **more):
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 250, (n, N_IN)).astype(dtype)
+    return Dataset(X, rng.integers(0, 3, n), scale=0.01, **more)
+
+
+def device(data, batches=3, *, dtype="float32", **how):
+    """A stand-in without memory for ``data``, but for a ring with halves of ``batches`` batches."""
+    hp = Hyperparameters(batch_size=16, dtype=dtype)
+    ring_bytes = 2 * batches * 16 * bytes_a_sample(data, dtype)
+    return StandIn(working_bytes(NETWORK, hp, data.n) + ring_bytes, ring_bytes, **how)
+
+
+def tight(**how):
+    """A stand-in with little memory: a half of its ring is one batch."""
+    return StandIn(1 << 12, 0, **how)
+
+
+def trained(backend, data, network=NETWORK, validation=None, start=None, seconds=1.0, **hp):
+    """All the Runs of a training, on the host."""
+    hp = Hyperparameters(**{"epochs": 3, "batch_size": 16, **hp})
+    runs = segments(
+        network, data, validation, hp=hp, backend=backend, start=start, segment_seconds=seconds
+    )
+    return [to_host(backend, run) for run in runs]
+
+
+def figures(run):
+    return [report._replace(seconds=0, samples_per_second=0) for report in run.reports]
+
+
+def same(backend, data, **how):
+    """The training on ``backend`` is streamed, and ends as the one on NumPy does."""
+    ours = trained(backend, data, **how)[-1]
+    plain = trained(NUMPY, data, **how)[-1]
+    assert backend.links, "it was streamed"
+    assert_same(ours, plain)
+
+
+def assert_same(ours, plain):
+    np.testing.assert_array_equal(ours.theta, plain.theta)
+    for a, b in zip(ours.state.slots, plain.state.slots, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert figures(ours) == figures(plain)
+
+
+HOSTILE = [("compute", 0), ("copy", 0), *(("random", seed) for seed in range(4))]
+
+
+@pytest.mark.parametrize(("late", "seed"), HOSTILE)
+@pytest.mark.parametrize("batches", [1, 2, 3, 5, 6])
+@pytest.mark.parametrize("n", [193, 203, 208])
+def test_streamed_training_is_training(n, batches, late, seed):
+    same(device(samples(n), batches, late=late, seed=seed), samples(n))
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 32, 33, 48, 49])
+def test_few_batches(n):
+    for late, seed in HOSTILE:
+        same(tight(late=late, seed=seed), samples(n))
+
+
+def targets(n=N):
+    return np.random.default_rng(1).random((n, 3))
+
+
+KINDS = {
+    "float32": samples(dtype=np.float32),
+    "float64": samples(dtype=np.float64),
+    "int16": samples(dtype=np.int16),
+    "bool": Dataset(samples().X > 100, samples().y),
+    "big-endian": samples(dtype=">f4"),
+    "by columns": Dataset(np.asfortranarray(samples().X), samples().y),
+    "weights": samples(weight=np.linspace(0, 2, N)),
+    "columns scaled": Dataset(
+        samples().X, samples().y, scale=np.linspace(0.01, 0.02, N_IN), shift=np.arange(N_IN) * 9.0
+    ),
+    "distributions": Dataset(samples().X, targets() / targets().sum(axis=1, keepdims=True)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_samples(kind, dtype):
+    for late, seed in HOSTILE[:3]:
+        backend = device(KINDS[kind], dtype=dtype, late=late, seed=seed)
+        same(backend, KINDS[kind], dtype=dtype)
+        assert backend.links[0].lengths == [96] * len(backend.links[0].lengths)
+
+
+def test_targets_of_several_columns_and_weights():
+    data = Dataset(samples().X, targets(), weight=np.linspace(0.5, 2, N), scale=0.01)
+    same(device(data), data, loss=xpnet.MeanSquaredError(), optimizer=xpnet.Momentum())
+
+
+def test_one_batch_of_all_samples_is_taken_as_it_lies():
+    same(tight(), samples(), batch_size=1000)
+
+
+@pytest.mark.parametrize("late", ["compute", "copy"])
+def test_segments_of_any_length(late):
+    for seconds in (1e-9, 1e-4, 1e-3):
+        same(device(samples(), 2, late=late), samples(), seconds=seconds)
+
+
+def test_a_training_goes_on_in_the_middle_of_an_epoch():
+    runs = trained(device(samples()), samples(), seconds=1e-9)
+    steps = [run.step for run in runs]
+    assert set(steps) == set(range(13))
+    for start in runs[::5]:
+        again = trained(device(samples(), late="copy"), samples(), start=start)
+        if again:
+            assert_same(again[-1], runs[-1])
+
+
+@pytest.mark.parametrize("late", ["compute", "copy"])
+def test_early_stopping_reads_a_validation_set_on_the_host(late):
+    data, other = samples(), samples(2300, seed=5, weight=np.linspace(0, 2, 2300))
+    backend = device(data, late=late)
+    same(backend, data, validation=other, patience=2, epochs=6)
+    assert backend.largest <= 2300 * 4, "never the validation set as a whole"
+
+
+def test_memory_mapped_samples(tmp_path):
+    data = samples()
+    np.save(tmp_path / "x.npy", data.X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert isinstance(mapped, np.memmap)
+    same(device(data), Dataset(mapped, data.y, scale=0.01))
+
+
+def test_a_recorded_step_stays_recorded(monkeypatch):
+    recordings = []
+    record = RecordedStep.record
+    monkeypatch.setattr(RecordedStep, "record", lambda s: recordings.append(1) or record(s))
+    backend = device(samples(192), 5)
+    trained(backend, samples(192))
+    assert backend.links
+    assert recordings == [1]
+
+
+def test_the_next_half_is_sent_while_the_steps_run():
+    link = StandInLink(Queues("copy"))
+    X = np.arange(12.0)
+    ring = Ring(link, [X], [X.dtype], batch_size=2, batches=2)
+    ring.begin(np.arange(12))
+    assert list(ring.portions(0, 2)) == [2]
+    assert [ring.holds, len(link.queues.items["copy"])] == [[0, 1], 6], "beyond what was asked for"
+    assert list(ring.portions(2, 3)) == [2, 1]
+    assert ring.holds == [2, 1]
+
+
+def test_the_step_whose_loss_breaks_is_found_among_streamed_samples():
+    data = Dataset(np.ones((N, N_IN), np.float32), samples().y)
+    data.X[77] = 3e38 * np.sign(NETWORK.split(np, NETWORK.init(0))[0]["W"][:, 0])
+    hp = Hyperparameters(batch_size=16)
+    found = []
+    for backend in (NUMPY, device(data, late="compute"), device(data, late="copy")):
+        run = Run(initial_state(NETWORK, hp), 0, 0, 13, 0.0, ())
+        reserve = working_bytes(NETWORK, hp, N)
+        there = placed(data, N_IN, 3, hp.loss, backend, hp.dtype, reserve)
+        assert isinstance(there, HostDataset) == (backend is not NUMPY)
+        found.append(find_origin(NETWORK, there, hp, backend, run, True))
+    assert found[0] is not None
+    assert found[1:] == found[:1] * 2
+
+
+# ---- when, and what is said ------------------------------------------------------------------
+
+
+def said(backend, data, **how):
+    lines = []
+    hp = Hyperparameters(epochs=1, batch_size=16)
+    for _ in segments(NETWORK, data, hp=hp, backend=backend, say=lines.append, **how):
+        pass
+    return lines
+
+
+def test_what_fits_is_placed_and_nothing_is_said():
+    backend = StandIn(1 << 30, 0)
+    assert said(backend, samples(), validation=samples()) == []
+    assert not backend.links
+    assert backend.largest == N * N_IN
+
+
+def test_what_does_not_fit_is_said_with_the_reason():
+    lines = said(StandIn(3_000_000, 0), samples(), validation=samples(1000))
+    assert lines == [
+        "the samples (2.0 kB), beside 269.1 MB to work with, do not fit into the free memory of "
+        "the GPU (3.0 MB): they are streamed from the host",
+        "the validation samples (10.0 kB), beside 269.1 MB to work with, do not fit into the free "
+        "memory of the GPU (3.0 MB): they are streamed from the host",
+    ]
+
+
+def test_a_set_that_a_ring_would_hold_is_placed():
+    backend = StandIn(3000, ring_bytes=N * (N_IN + 4))
+    assert said(backend, samples()) == []
+
+
+def test_batches_too_large_for_the_device_are_refused():
+    with pytest.raises(UsageError, match=r"two batches of 16 samples .320 bytes. do not fit .*319"):
+        said(StandIn(319, 0), samples())
+    assert said(StandIn(320, 0), samples())
+
+
+def test_a_test_set_stays_on_the_host_too():
+    theta, other = NETWORK.init(0), samples(2300)
+    backend = tight()
+    loss = xpnet.SoftmaxCrossEntropy()
+    reserve = batch_bytes(NETWORK, BATCH, "float32")
+    data = placed(other, N_IN, 3, loss, backend, "float32", reserve)
+    assert isinstance(data, HostDataset)
+    found = evaluate_on_device(backend, backend.ops(), NETWORK, theta, data, loss)
+    assert found == xpnet.evaluate(NETWORK, theta, other)
+
+
+def test_samples_too_big_for_the_dtype_are_refused_before_the_training():
+    X = np.zeros((N, N_IN))
+    X[150, 2] = 1e300
+    with pytest.raises(DataError, match="row 150 that is too big for float32"):
+        said(tight(), Dataset(X, samples().y))
+
+
+def test_the_command_line_says_it(tmp_path, monkeypatch):
+    data = samples(dtype=np.float32)
+    np.savez(tmp_path / "data.npz", x=data.X + 0.5, y=data.y)
+    command = ["train", "--data", tmp_path / "data.npz", "--hidden", "4", "--batch-size", "16"]
+    command += ["--json", "--backend", "numpy", "--epochs", "3"]
+
+    def run():
+        result = CliRunner().invoke(cli, list(map(str, command)))
+        assert result.exit_code == 0, result.output
+        epochs = [json.loads(line) for line in result.stdout.splitlines()]
+        return [epoch.get("train_loss") for epoch in epochs], result.stderr
+
+    plain, quiet = run()
+    assert quiet == ""
+    monkeypatch.setattr("xpnet.cli.train.place_of", lambda *_: tight())
+    streamed, remark = run()
+    assert streamed == plain
+    assert remark.startswith("the samples (5.7 kB), beside ")
+    assert remark.endswith(" of the GPU (4.1 kB): they are streamed from the host\n")
+
+
+# ---- planted faults --------------------------------------------------------------------------
+
+
+def forgetting(method, queue=None):
+    """A link on which ``method`` (on ``queue``) does nothing."""
+
+    def forgotten(self, *arguments):
+        if queue is not None and arguments[0] != queue:
+            return getattr(StandInLink, method)(self, *arguments)
+        return None
+
+    return type("Forgetting", (StandInLink,), {method: forgotten})
+
+
+FAULTS = {
+    "the steps do not wait for the samples": ("copy", forgetting("wait", "compute")),
+    "the copy does not wait for the steps": ("compute", forgetting("wait", "copy")),
+    "the host does not wait for the copy": ("copy", forgetting("synchronize")),
+    "the end of a copy is not recorded": ("copy", forgetting("record", "copy")),
+    "the end of the steps is not recorded": ("compute", forgetting("record", "compute")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_wait_left_out_is_noticed(fault, batches):
+    late, link = FAULTS[fault]
+    data = samples(dtype=np.float32)
+    assert differs(device(data, batches, late=late, link=link), data)
+    found = [differs(device(data, batches, seed=seed, link=link), data) for seed in range(8)]
+    assert any(found), "at random, too"
+
+
+def differs(backend, data):
+    try:
+        ours = trained(backend, data, epochs=2)[-1]
+    except (xpnet.TrainingError, IndexError):  # NaN, or a label that is none
+        return True
+    assert backend.links
+    return not np.array_equal(ours.theta, trained(NUMPY, data, epochs=2)[-1].theta)
+
+
+def plant_freed_before_the_steps(ring, first, n):
+    for k in itertools.repeat(1, n):
+        number = first // ring.batches
+        half = ring.halves[number % len(ring.halves)]
+        ring.send(number)
+        ring.link.wait("compute", half.copied)
+        ring.link.record("compute", half.freed)
+        yield k
+        ring.send(number + 1)
+        first += k
+
+
+def plant_nothing_sent_anew(ring, order, begin=Ring.begin):
+    holds = getattr(ring, "holds", None)
+    begin(ring, order)
+    ring.holds = holds or ring.holds
+
+
+def plant_used_memory(link, queue, event, record=StandInLink.record):
+    """The first two records, which wait for what was done with the memory before."""
+    link.records = getattr(link, "records", 0) + 1
+    if link.records > 2:
+        record(link, queue, event)
+
+
+PLANTED = {
+    "freed before the steps": (Ring, "portions", plant_freed_before_the_steps, N),
+    "the samples of the last epoch": (Ring, "begin", plant_nothing_sent_anew, 32),
+    "memory that is still in use": (StandInLink, "record", plant_used_memory, N),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_noticed(monkeypatch, fault):
+    owner, name, planted, n = PLANTED[fault]
+    data = samples(n, dtype=np.float32)
+    assert not differs(tight(late="compute"), data)
+    monkeypatch.setattr(owner, name, planted)
+    assert differs(tight(late="compute"), data)

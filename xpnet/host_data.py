@@ -1,0 +1,101 @@
+"""Datasets larger than the device's memory: they stay on the host, and parts of them are sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from .backends import Backend
+from .blocks import row_blocks
+from .data import Dataset, as_float, as_target
+from .types import Array, Loss, Namespace
+
+__all__ = ["HostDataset", "placed", "size"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostDataset(Dataset):
+    """A checked dataset for ``backend_of_parts``, which has ``free`` bytes of memory left.
+
+    ``needed`` is what its samples would take there, ``reserve`` what is needed beside them, in
+    bytes. ``X`` is as it was given, be it memory-mapped; what is sent of it has ``dtype``.
+    """
+
+    backend_of_parts: Backend
+    dtype: str
+    needed: int
+    reserve: int
+    free: int
+
+    def part(self, start: int, m: int) -> tuple[Dataset, int]:
+        """The ``m`` samples from ``start`` on, sent to the device, where they begin at 0."""
+        rows = slice(start, start + m)
+        weight = None if self.weight is None else self.weight[rows]
+        part = Dataset(self.X[rows], self.y[rows], weight, self.scale, self.shift)
+        return part.to(self.backend_of_parts.asarray, self.dtype), 0
+
+    def total_weight(self, xp: Namespace) -> Array:
+        """The sum of the weights, computed on the host."""
+        assert self.weight is not None
+        return self.weight.sum()
+
+    def reason(self, what: str) -> str:
+        """Why ``what``, such as "the samples", stay on the host, in one line."""
+        return (
+            f"{what} ({size(self.needed)}), beside {size(self.reserve)} to work with, do not fit "
+            f"into the free memory of the GPU ({size(self.free)}): they are streamed from the host"
+        )
+
+
+def placed(
+    data: Dataset, n_in: int, n_out: int, loss: Loss, backend: Backend, dtype: str, reserve: int
+) -> Dataset:
+    """``data`` checked and on ``backend`` as ``Dataset.prepare`` does it, or a HostDataset.
+
+    It stays on the host where the device would not have ``reserve`` bytes left; not where it is
+    on the device already, or small enough to be streamed in one piece. Raises DataError as
+    ``Dataset.check`` and ``Dataset.to`` do.
+    """
+    free = backend.free_bytes()
+    if free is None or data.backend.same_place(backend):
+        return data.prepare(n_in, n_out, loss, backend, dtype)
+    host = data.on_host()
+    needed = host.n * bytes_a_sample(host, dtype)
+    if needed <= max(free - reserve, backend.ring_bytes):
+        return host.prepare(n_in, n_out, loss, backend, dtype)
+    host.check(n_in, n_out, loss)
+    if host.X.dtype.kind == "f" and host.X.dtype != dtype:
+        for start, block in row_blocks(host.X):
+            as_float("X", block, dtype, start)
+    weight = None if host.weight is None else as_float("weight", host.weight, dtype)
+    return HostDataset(
+        host.X,
+        as_target(host.y, dtype),
+        weight,
+        host.scale,
+        host.shift,
+        backend_of_parts=backend,
+        dtype=dtype,
+        needed=needed,
+        reserve=reserve,
+        free=free,
+    )
+
+
+def bytes_a_sample(data: Dataset, dtype: str) -> int:
+    """What a sample of ``data``, on the host, takes on the device; floats become ``dtype``."""
+    real = np.dtype(dtype).itemsize
+    x_item = real if data.X.dtype.kind == "f" else data.X.dtype.itemsize
+    y_item = real if data.y.dtype.kind == "f" else 4
+    weight = 0 if data.weight is None else real
+    return int(math.prod(data.X.shape[1:]) * x_item + math.prod(data.y.shape[1:]) * y_item + weight)
+
+
+def size(n_bytes: int) -> str:
+    """``n_bytes`` as people read it: 12.3 GB, 4 MB, 12 bytes."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.1f} {unit}"
+    return f"{n_bytes} bytes"
