@@ -165,8 +165,8 @@ def test_options_that_do_not_fit(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("0,1\n1,2\n")
     assert "IDX images need the file of their labels" in refusal(images, UsageError)
-    assert "only IDX images have" in refusal(table, UsageError, labels=labels)
-    assert "only IDX images have" in refusal(tmp_path, UsageError, labels=labels)
+    assert "only IDX images and .npy samples have" in refusal(table, UsageError, labels=labels)
+    assert "only IDX images and .npy samples have" in refusal(tmp_path, UsageError, labels=labels)
     assert "only a table" in refusal(images, UsageError, labels=labels, weight_column="w")
     assert "only a table" in refusal(tmp_path, UsageError, label_columns=("last",))
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from stand_in import NUMPY, Queues, StandIn, StandInLink
 
 import xpnet
-from xpnet import DataError, Dataset, Hyperparameters, UsageError
+from xpnet import DataError, Dataset, Hyperparameters, UsageError, backends
 from xpnet.backends.numpy.recorded import RecordedStep
 from xpnet.backends.ring import Ring
 from xpnet.cli import cli
@@ -189,6 +189,18 @@ def test_the_step_whose_loss_breaks_is_found_among_streamed_samples():
         found.append(find_origin(NETWORK, there, hp, backend, run, True))
     assert found[0] is not None
     assert found[1:] == found[:1] * 2
+
+
+@pytest.mark.cupy
+def test_on_a_gpu_streamed_training_is_training(monkeypatch):
+    backend, data = backends.get("cupy"), samples(20_003)
+    plain = trained(backend, data)
+    backend.ring_bytes = 60_000
+    free = working_bytes(NETWORK, Hyperparameters(batch_size=16), data.n) + backend.ring_bytes
+    monkeypatch.setattr(backend, "free_bytes", lambda: free)
+    assert said(backend, data)
+    streamed = trained(backend, data, seconds=0.01)
+    assert_same(streamed[-1], plain[-1])
 
 
 # ---- when, and what is said ------------------------------------------------------------------

@@ -58,14 +58,16 @@ def sources(command: Command) -> Command:
             "Column of a table that holds the label; several for several labels or targets a "
             "sample.  [default: first]"
         ),
-        click.option("--labels", type=FILE, metavar="FILE", help="Labels of IDX images."),
+        click.option(
+            "--labels", type=FILE, metavar="FILE", help="Labels of IDX images or .npy samples."
+        ),
         click.option(
             "--data",
             type=FILE,
             metavar="PATH",
             help="Samples: a table (.csv, .tsv, .txt, also .gz), an .npz with x, y and perhaps "
-            "x_test, y_test, an IDX file, or a folder with the four files of MNIST.  [default: "
-            "the MNIST that comes with xpnet]",
+            "x_test, y_test, an .npy (read as it is needed) or an IDX file, both with --labels, or "
+            "a folder with the four files of MNIST.  [default: the MNIST that comes with xpnet]",
         ),
     ):
         command = add(command)

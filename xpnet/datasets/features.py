@@ -11,6 +11,7 @@ from ..errors import DataError, UsageError
 from .csv import read_csv
 from .files import TABLES
 from .idx import read_idx
+from .npy import map_npy
 from .npz import entries_by_name, naming_scheme, opened_archive, read_header, read_values
 from .samples import compact, flat, row_of
 from .unpack import MAX_BYTES, check_size, unpacked_suffix
@@ -23,7 +24,7 @@ NumpyArray: TypeAlias = np.ndarray[Any, Any]
 def read_features(
     path: Path, *, label_columns: tuple[str, ...] = (), max_bytes: int = MAX_BYTES
 ) -> NumpyArray:
-    """X (n, n_in) from a table (.csv, .tsv, .txt, also .gz), the x of an .npz, or an IDX file.
+    """X (n, n_in) from a table (.csv, .tsv, .txt, also .gz), an .npy, the x of an .npz, or IDX.
 
     The ``label_columns`` of a table are passed over. Raises as ``read`` does.
     """
@@ -33,7 +34,8 @@ def read_features(
         return np.asarray(table.X)
     if label_columns:
         raise UsageError(f"{path}: only a table ({', '.join(TABLES)}) has label columns")
-    X = npz_features(path, max_bytes) if path.suffix.lower() == ".npz" else idx(path, max_bytes)
+    readers = {".npz": npz_features, ".npy": npy_features}
+    X = readers.get(path.suffix.lower(), idx)(path, max_bytes)
     return compact(flat(X), row_of(str(path)))
 
 
@@ -46,6 +48,14 @@ def npz_features(path: Path, max_bytes: int) -> NumpyArray:
         X = read_values(path, archive, read_header(path, archive, found[name]))
     if X.ndim < 2:
         raise DataError(f"{path}: {name} has shape {X.shape}: give it one row a sample")
+    return X
+
+
+def npy_features(path: Path, _max_bytes: int) -> NumpyArray:
+    """The array, which is not read into memory as a whole."""
+    X = map_npy(path)
+    if X.ndim < 2:
+        raise DataError(f"{path}: shape {X.shape}: give it one row a sample")
     return X
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..data import Dataset
 from ..errors import DataError, UsageError, check_choice, check_count
 from .csv import read_csv
+from .npy import read_npy
 from .npz import read_npz
 from .pairs import read_folder, read_pair
 from .samples import Targets, check_classes
@@ -37,13 +38,14 @@ def read(
     max_bytes: int = MAX_BYTES,
     for_training: bool = True,
 ) -> Parts:
-    """The samples in a table (.csv, .tsv, .txt, each also .gz), an .npz, IDX files or a folder.
+    """The samples in a table (.csv, .tsv, .txt, each also .gz), .npz, .npy, IDX files or a folder.
 
     X is (n, n_in) uint8, float32 or float64 (see ``samples.compact``) with the ``scale`` for it
     (see ``samples.dataset``); y is (n,) int32 labels, or (n,) or (n, k) float64 where ``targets``
-    is "real" or several ``label_columns`` are named. IDX images (any other name) need the file
-    of their ``labels``. With ``for_training`` there must be two classes or more. Nothing is
-    written, and nothing in a file is run.
+    is "real" or several ``label_columns`` are named. IDX images (any other name) and .npy need
+    the file of their ``labels``; what is in an .npy is read when it is needed. With
+    ``for_training`` there must be two classes or more. Nothing is written, and nothing in a file
+    is run.
 
     Raises DataError for a file that cannot be used, UsageError for options that do not fit it,
     OSError for one that cannot be opened.
@@ -54,16 +56,19 @@ def read(
     check_count("max_bytes", max_bytes)
     is_table = not path.is_dir() and unpacked_suffix(path) in TABLES
     is_npz = not path.is_dir() and path.suffix.lower() == ".npz"
-    is_idx = not (path.is_dir() or is_table or is_npz)
+    is_npy = not path.is_dir() and path.suffix.lower() == ".npy"
+    is_idx = not (path.is_dir() or is_table or is_npz or is_npy)
     if not is_table and (tuple(label_columns) != ("first",) or weight_column is not None):
         raise UsageError(f"{path}: only a table (.csv, .tsv, .txt) has label and weight columns")
     if is_idx and labels is None:
         raise UsageError(
             f"{path}: IDX images need the file of their labels; other data must be a folder, "
-            f"{', '.join(TABLES)} or .npz"
+            f"{', '.join(TABLES)}, .npy or .npz"
         )
-    if labels is not None and not is_idx:
-        raise UsageError(f"{path}: only IDX images have a file of labels beside them")
+    if is_npy and labels is None:
+        raise UsageError(f"{path}: an .npy file of samples needs the .npy file of their labels")
+    if labels is not None and not (is_idx or is_npy):
+        raise UsageError(f"{path}: only IDX images and .npy samples have a file of labels")
 
     test = None
     if is_table:
@@ -76,6 +81,8 @@ def read(
         )
     elif is_npz:
         train, test = read_npz(path, targets=targets, max_bytes=max_bytes)
+    elif is_npy and labels is not None:
+        train = read_npy(path, Path(labels), targets=targets)
     elif labels is not None:
         train = read_pair(path, Path(labels), targets=targets, max_bytes=max_bytes)
     else:

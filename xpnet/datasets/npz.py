@@ -1,28 +1,26 @@
 """Reader of NPZ files, NumPy's zip archives of arrays, made for files that nobody vouches for.
 
 The zip directory and the header of each array are read and compared first, and what they promise
-is summed, before anything is unpacked. Headers are matched, not evaluated, and what holds Python
-objects is refused: no byte of such a file is ever run. Source: numpy.lib.format, version 1.0.
+is summed, before anything is unpacked; ``npy`` reads the headers.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
-import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ..data import Dataset
 from ..errors import DataError
+from .npy import read_layout
 from .samples import (
     NumpyArray,
     Targets,
@@ -57,8 +55,6 @@ DAMAGE = (
 """What zipfile raises for damaged files."""
 
 MAX_RATIO = 1032  # no deflated byte unpacks to more
-MAX_DIMENSIONS = 64  # what NumPy can hold
-START = 10  # bytes of an array before its header: magic, version, length of the header
 
 
 class Entry(NamedTuple):
@@ -166,55 +162,13 @@ def read_header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
             "write it again with numpy.savez_compressed"
         )
     with archive.open(info) as file:
-        start, header = header_of(where, file)
-    dtype = dtype_of(where, header)
-    order = re.search(r"'fortran_order': *(True|False)", header)
-    sizes = re.search(r"'shape': *\(([0-9, ]*)\)", header)
-    if not (order and sizes):
-        raise DataError(f"{where}: no header of an array: write it again with numpy.savez")
-    shape = tuple(int(size[:20]) for size in sizes[1].replace(",", " ").split())
-    if 0 in shape or not shape or len(shape) > MAX_DIMENSIONS:
-        raise DataError(f"{where}: an array of shape {shape} holds no samples")
-    promised, there = math.prod(shape) * dtype.itemsize, info.file_size - start
-    if promised != there:
-        raise DataError(
-            f"{where}: the header promises {promised:,} bytes (shape {shape}), "
-            f"but there are {there:,}: the file is damaged"
-        )
+        layout = read_layout(where, file, info.file_size)
     if info.file_size > MAX_RATIO * (info.compress_size + 1):
         raise DataError(
             f"{where}: {info.compress_size:,} bytes cannot unpack to {info.file_size:,}: "
             "the file is damaged"
         )
-    return Entry(info, start, dtype, shape, "F" if order[1] == "True" else "C")
-
-
-def header_of(where: str, file: IO[bytes]) -> tuple[int, str]:
-    """The header of an array and the byte at which it ends."""
-    start = file.read(START)
-    if len(start) < START or start[:6] != b"\x93NUMPY":
-        raise DataError(f"{where} is no array (byte 0): write it again with numpy.savez")
-    if start[6:8] != b"\1\0":
-        raise DataError(
-            f"{where} has format version {start[6]}.{start[7]} (byte 6), for arrays with fields: "
-            "save plain arrays"
-        )
-    length = int.from_bytes(start[8:10], "little")
-    header = read_up_to(file, length)
-    if len(header) < length:
-        raise DataError(f"{where} ends within its header, at byte {START + len(header)}")
-    return START + length, header.decode("latin1")
-
-
-def dtype_of(where: str, header: str) -> np.dtype:
-    """The dtype in a header, if it is one of real numbers."""
-    match = re.search(r"'descr': *'([^']*)'", header)
-    descr = match[1] if match else "a record"
-    if "O" in descr:
-        raise DataError(f"{where} holds Python objects, which are never unpickled: save numbers")
-    if not re.fullmatch(r"[<>=|]?(b1|[iu][1248]|f[248])", descr):
-        raise DataError(f"{where} holds {descr[:20]!r}, not real numbers: convert it to floats")
-    return np.dtype(descr)
+    return Entry(info, *layout)
 
 
 def read_values(path: Path, archive: zipfile.ZipFile, entry: Entry) -> NumpyArray:

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..datasets.npz import Entry, dtype_of, header_of, opened_archive, read_header, read_values
+from ..datasets.npy import dtype_of, header_of
+from ..datasets.npz import Entry, opened_archive, read_header, read_values
 from ..errors import DataError
 from ..types import Array
 from .layout import Arrays, Layout, in_rows
