@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from stand_in import NUMPY, Queues, StandIn, StandInLink
 
 import xpnet
-from xpnet import DataError, Dataset, Hyperparameters, UsageError, backends
+from xpnet import DataError, Dataset, Hyperparameters, UsageError, backends, blocks
 from xpnet.backends.numpy.recorded import RecordedStep
 from xpnet.backends.ring import Ring
 from xpnet.cli import cli
@@ -253,7 +253,8 @@ def test_a_test_set_stays_on_the_host_too():
     assert found == xpnet.evaluate(NETWORK, theta, other)
 
 
-def test_samples_too_big_for_the_dtype_are_refused_before_the_training():
+def test_samples_too_big_for_the_dtype_are_refused_before_the_training(monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 64)
     X = np.zeros((N, N_IN))
     X[150, 2] = 1e300
     with pytest.raises(DataError, match="row 150 that is too big for float32"):
