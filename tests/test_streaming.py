@@ -42,11 +42,20 @@ def tight(**how):
     return StandIn(1 << 12, 0, **how)
 
 
-def trained(backend, data, network=NETWORK, validation=None, start=None, seconds=1.0, **hp):
+def trained(
+    backend, data, network=NETWORK, validation=None, start=None, seconds=1.0, reference=False, **hp
+):
     """All the Runs of a training, on the host."""
     hp = Hyperparameters(**{"epochs": 3, "batch_size": 16, **hp})
     runs = segments(
-        network, data, validation, hp=hp, backend=backend, start=start, segment_seconds=seconds
+        network,
+        data,
+        validation,
+        hp=hp,
+        backend=backend,
+        reference=reference,
+        start=start,
+        segment_seconds=seconds,
     )
     return [to_host(backend, run) for run in runs]
 
@@ -117,6 +126,11 @@ def test_every_kind_of_samples(kind, dtype):
 def test_targets_of_several_columns_and_weights():
     data = Dataset(samples().X, targets(), weight=np.linspace(0.5, 2, N), scale=0.01)
     same(device(data), data, loss=xpnet.MeanSquaredError(), optimizer=xpnet.Momentum())
+
+
+@pytest.mark.parametrize("late", ["compute", "copy"])
+def test_the_plain_primitives_read_the_ring_as_well(late):
+    same(device(samples(), late=late), samples(), reference=True)
 
 
 def test_one_batch_of_all_samples_is_taken_as_it_lies():

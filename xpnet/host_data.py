@@ -65,23 +65,22 @@ def placed(
     needed = host.n * bytes_a_sample(host, dtype)
     if needed <= max(free - reserve, backend.ring_bytes):
         return host.prepare(n_in, n_out, loss, backend, dtype)
-    host.check(n_in, n_out, loss)
+    host = castable(host.check(n_in, n_out, loss), dtype)
+    fields = {field.name: getattr(host, field.name) for field in dataclasses.fields(host)}
+    sizes = {"needed": needed, "reserve": reserve, "free": free}
+    return HostDataset(**fields, **sizes, backend_of_parts=backend, dtype=dtype)
+
+
+def castable(host: Dataset, dtype: str) -> Dataset:
+    """``host`` with targets and weights cast for ``dtype``, and X that can be, part by part.
+
+    Raises DataError as ``Dataset.to`` does.
+    """
     if host.X.dtype.kind == "f" and host.X.dtype != dtype:
         for start, block in row_blocks(host.X):
             as_float("X", block, dtype, start)
     weight = None if host.weight is None else as_float("weight", host.weight, dtype)
-    return HostDataset(
-        host.X,
-        as_target(host.y, dtype),
-        weight,
-        host.scale,
-        host.shift,
-        backend_of_parts=backend,
-        dtype=dtype,
-        needed=needed,
-        reserve=reserve,
-        free=free,
-    )
+    return dataclasses.replace(host, y=as_target(host.y, dtype), weight=weight)
 
 
 def bytes_a_sample(data: Dataset, dtype: str) -> int:
