@@ -15,7 +15,7 @@ from .contestants import build as build_contestant
 from .judge import EPOCHS, deviation, mean_loss, short, true_parameters
 from .workloads import Workload
 
-__all__ = ["Clock", "Outcome", "Timing", "contest"]
+__all__ = ["Clock", "Outcome", "Timing", "contest", "reason"]
 
 Build = Callable[[str, Workload], Contestant]
 
@@ -89,7 +89,7 @@ def contest(
 def judge(workload: Workload, outcomes: dict[str, Outcome], build: Build) -> None:
     """Let each contestant train the first steps, and note how far it ends from float64."""
     start = short(workload)
-    true = true_parameters(start)
+    true, initial = true_parameters(start), start.initial()
     for name, outcome in outcomes.items():
         with surviving(outcomes, name, {}):
             contestant = build(name, start)
@@ -97,7 +97,7 @@ def judge(workload: Workload, outcomes: dict[str, Outcome], build: Build) -> Non
                 contestant.epoch()
             parameters = contestant.parameters()
             if parameters:
-                off = deviation(start, parameters, true)
+                off = deviation(start, parameters, true, initial)
                 outcomes[name] = outcome._replace(deviation=off)
 
 
@@ -139,11 +139,14 @@ def surviving(
     try:
         yield
     except Exception as error:  # its library may raise anything
-        known = isinstance(error, XpnetError)
-        what = str(error) if known else f"{type(error).__name__}: {error}"
-        reason = PATH.sub("...", " ".join(what.split()))[:MOST_CHARACTERS]
-        outcomes[name] = Outcome(name, [], failure=reason)
+        outcomes[name] = Outcome(name, [], failure=reason(error))
         running.pop(name, None)
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in one line without a path."""
+    what = str(error) if isinstance(error, XpnetError) else f"{type(error).__name__}: {error}"
+    return PATH.sub("...", " ".join(what.split()))[:MOST_CHARACTERS]
 
 
 def timed(contestant: Contestant, clock: Clock) -> Timing:

@@ -11,14 +11,24 @@ import numpy as np
 
 from .. import backends
 from ..backends import BACKENDS, Backend, peers
-from ..backends.peers import PEERS
+from ..backends.peers import PEERS, Peer, Work
 from ..state import Run, initial_state
 from ..train import segments
 from ..types import Array
 from .limit import LIMIT, Products
 from .workloads import Workload
 
-__all__ = ["OURS", "REFERENCE", "Contestant", "build", "entrants", "installed", "names"]
+__all__ = [
+    "OURS",
+    "REFERENCE",
+    "Contestant",
+    "Engine",
+    "Rival",
+    "build",
+    "entrants",
+    "installed",
+    "names",
+]
 
 OURS = "xpnet-"
 """What the names of xpnet's contestants begin with; the backend's follows."""
@@ -28,6 +38,8 @@ FOR_TESTS = ("array-api-strict",)
 """Backends that nobody trains on."""
 
 DRAWN = 4  # epochs, as many as are usually measured
+
+Load = Callable[[str, Work], Peer]
 
 
 class Contestant(Protocol):
@@ -85,15 +97,18 @@ class Engine:
 class Rival:
     """A peer, told in which order to take the samples.
 
-    The orders of the first epochs are drawn in advance: drawing them is no peer's work.
+    The orders of the first ``drawn`` epochs are drawn in advance: drawing them is no peer's work.
+    ``load`` makes the peer.
     """
 
-    def __init__(self, workload: Workload, name: str) -> None:
+    def __init__(
+        self, workload: Workload, name: str, load: Load = peers.load, drawn: int = DRAWN
+    ) -> None:
         self.workload = workload
-        self.peer = peers.load(name, workload.work())
+        self.peer = load(name, workload.work())
         self.passes = workload.passes
-        drawn = [workload.order(k) for k in range(DRAWN * self.passes)]
-        self.orders = itertools.chain(drawn, map(workload.order, itertools.count(len(drawn))))
+        orders = [workload.order(k) for k in range(drawn * self.passes)]
+        self.orders = itertools.chain(orders, map(workload.order, itertools.count(len(orders))))
 
     def epoch(self) -> None:
         for order in itertools.islice(self.orders, self.passes):

@@ -47,9 +47,14 @@ def short(workload: Workload) -> Workload:
     return dataclasses.replace(workload, batch_size=m, n=n)
 
 
-def deviation(workload: Workload, parameters: Parameters, true: Parameters) -> float:
-    """How far the worst W or b is from the true one: max ||W - true|| / ||true - initial||."""
-    everything = zip(parameters, true, workload.initial(), strict=True)
+def deviation(
+    workload: Workload, parameters: Parameters, true: Parameters, initial: Parameters | None = None
+) -> float:
+    """How far the worst W or b is from the true one: max ||W - true|| / ||true - initial||.
+
+    ``initial`` are the workload's own, where they are at hand already.
+    """
+    everything = zip(parameters, true, initial or workload.initial(), strict=True)
     return max(
         float(np.linalg.norm(found.astype(np.float64) - right) / np.linalg.norm(right - start))
         for layer in everything

@@ -51,14 +51,15 @@ class Standing(NamedTuple):
 
 
 def standings(
-    workload: Workload, outcomes: Sequence[Outcome], clock: str = "cpu"
+    workload: Workload, outcomes: Sequence[Outcome], clock: str = "cpu", most_off: float = SHORT
 ) -> list[Standing]:
     """The limit, then the contestants from the fastest on, then those that are not ranked.
 
     ``clock`` is the one that counts: "cpu", or "wall" where several threads may be used.
+    ``most_off`` is how far from float64 the first steps may end.
     """
     later = {o.name: [later_epochs(r, clock) for r in o.rounds] for o in outcomes if not o.failure}
-    remarks = {o.name: o.failure or other_work(o, outcomes) for o in outcomes}
+    remarks = {o.name: o.failure or other_work(o, outcomes, most_off) for o in outcomes}
     ranked = [name for name in later if name != LIMIT and not remarks[name]]
     best = min(ranked, key=lambda name: statistics.median(later[name]), default=None)
     table = []
@@ -107,13 +108,13 @@ def ratios(ours: Sequence[float], theirs: Sequence[float] | None) -> Spread | No
     return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
-def other_work(outcome: Outcome, outcomes: Sequence[Outcome]) -> str:
+def other_work(outcome: Outcome, outcomes: Sequence[Outcome], most_off: float = SHORT) -> str:
     """What shows that ``outcome`` did other work than the rest, or nothing.
 
     The loss at the end is compared with the median of all, so that nobody is the measure.
     """
     off = outcome.deviation
-    if off is not None and not off <= SHORT:
+    if off is not None and not off <= most_off:
         return f"did other work: after the first steps its weights are {off:.0%} off"
     if outcome.loss is None:
         return ""
