@@ -52,39 +52,39 @@ def images(kind: str):
     return pixels[16:].reshape(-1, 784).astype(np.float32) / 255, labels[8:].astype(np.int64)
 
 
-def train_torch(_accuracy: float, path: str) -> dict[str, float]:
+def train_torch(_accuracy: float, path: str, device: str, epochs: int) -> dict[str, float]:
     import torch
     from torch import nn
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    X, y = map(torch.from_numpy, images("train"))
+    X, y = (torch.from_numpy(A).to(device) for A in images("train"))
     model = nn.Sequential(
         nn.Linear(784, HIDDEN[0]),
         nn.ReLU(),
         nn.Linear(*HIDDEN),
         nn.ReLU(),
         nn.Linear(HIDDEN[1], 10),
-    )
+    ).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, fused=True)
-    steps = EPOCHS * -(-len(X) // BATCH)
+    steps = epochs * -(-len(X) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LR, total_steps=steps, cycle_momentum=False
     )
-    for _ in range(EPOCHS):
-        for index in torch.randperm(len(X)).split(BATCH):
+    for _ in range(epochs):
+        for index in torch.randperm(len(X), device=device).split(BATCH):
             optimizer.zero_grad(set_to_none=True)
             nn.functional.cross_entropy(model(X[index]), y[index]).backward()
             optimizer.step()
             schedule.step()
     with torch.no_grad():
-        X, y = map(torch.from_numpy, images("t10k"))
+        X, y = (torch.from_numpy(A).to(device) for A in images("t10k"))
         reached = (model(X).argmax(1) == y).float().mean().item()
     torch.save(model.state_dict(), path)
-    return {"accuracy": reached, "epochs": EPOCHS}
+    return {"accuracy": reached, "epochs": epochs}
 
 
-def train_sklearn(accuracy: float, path: str) -> dict[str, float]:
+def train_sklearn(accuracy: float, path: str, *_: object) -> dict[str, float]:
     import numpy as np
     from sklearn.neural_network import MLPClassifier
 
@@ -115,10 +115,14 @@ def run(name: str, accuracy: float) -> Finish:
     """One process of contestant ``name``, from its start to its end."""
     with tempfile.TemporaryDirectory() as folder:
         command = command_of(name, accuracy, str(Path(folder) / "model.npz"))
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        environment = {**os.environ, **peers.thread_environment(1)}
-        result = subprocess.run(command, env=environment, capture_output=True, check=True)  # noqa: S603
-        wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        return timed(command, {**os.environ, **peers.thread_environment(1)})
+
+
+def timed(command: list[str], environment: dict[str, str]) -> Finish:
+    """One process from its start to its end; the last line it prints is its result."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    result = subprocess.run(command, env=environment, capture_output=True, check=True)  # noqa: S603
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     last = json.loads(result.stdout.splitlines()[-1])
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Finish(cpu, wall, last.get("test_accuracy", last.get("accuracy")), last["epochs"])
@@ -136,12 +140,16 @@ def line(name: str, runs: list[Finish], accuracy: float) -> str:
 @click.command()
 @click.argument("path", required=False)
 @click.option("--only", type=click.Choice(list(OTHERS)), hidden=True)
+@click.option("--device", default="cpu", hidden=True)
+@click.option("--epochs", type=int, default=EPOCHS, hidden=True)
 @click.option("--accuracy", type=float, default=0.98, show_default=True)
 @click.option("--rounds", type=int, default=3, show_default=True)
-def main(path: str | None, only: str | None, accuracy: float, rounds: int) -> None:
+def main(
+    path: str | None, only: str | None, device: str, epochs: int, accuracy: float, rounds: int
+) -> None:
     """Time xpnet, PyTorch and scikit-learn from start to a saved model of that accuracy."""
     if only:
-        click.echo(json.dumps(OTHERS[only](accuracy, path or os.devnull)))
+        click.echo(json.dumps(OTHERS[only](accuracy, path or os.devnull, device, epochs)))
         return
     names = ["xpnet-numba", "xpnet-numpy", *OTHERS]
     runs: dict[str, list[Finish]] = {name: [] for name in names}

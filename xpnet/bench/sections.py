@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..files import remove_leftovers
 from .contest import reason
 from .sheet import Sheet
 
@@ -127,6 +128,7 @@ def run_all(
         if left < least:
             say(f"{section.name}: passed over, the time is out")
             continue
+        remove_leftovers(sheet.path)
         limit = min(section.seconds, left)
         say(f"{section.name}: {section.title}, at most {limit:.0f} s")
         carry_out(sheet, functools.partial(command, section), limit, say)
