@@ -342,6 +342,7 @@ def test_what_the_sanitizer_says(code, text, failed, n_lines):
 
 def test_without_the_sanitizer_it_says_so_and_with_it_every_tool_runs(tmp_path, monkeypatch):
     sanitizer, rig = module("sanitizer"), module("rig").Rig(tmp_path)
+    monkeypatch.setattr(rig, "backend", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sanitizer, "PLACES", ())
     [missing] = sanitizer.parts(rig).values()
@@ -355,6 +356,13 @@ def test_without_the_sanitizer_it_says_so_and_with_it_every_tool_runs(tmp_path, 
         "exit code": 86, "summary": "3 errors", "failed": "3 errors",
         "lines": ["racecheck", "ERROR SUMMARY: 3 errors"],
     }  # fmt: skip
+
+
+def test_a_training_that_fails_says_why_in_its_own_words(tmp_path):
+    accuracy, to_accuracy = module("accuracy"), importlib.import_module("to_accuracy")
+    script = "import sys; sys.exit('Error: no GPU')"
+    with pytest.raises(xpnet.errors.XpnetError, match=r"^exit code 1: Error: no GPU$"):
+        accuracy.one(to_accuracy, [sys.executable, "-c", script])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from xpnet.bench.sections import Section
 from xpnet.bench.table import columns
+from xpnet.errors import XpnetError
 
 from .rig import Rig
 
@@ -40,7 +42,7 @@ def finished(name: str, rig: Rig) -> dict[str, Any]:
     for _ in range(rig.size(ROUNDS, 1)):
         with tempfile.TemporaryDirectory() as folder:
             command = command_of(name, rig, str(Path(folder) / "model"))
-            runs.append(to_accuracy.timed(command, dict(os.environ)))
+            runs.append(one(to_accuracy, command))
     worst = min(run.accuracy for run in runs)
     short = "" if worst >= WANTED or rig.rehearsal else f"reached {worst:.2%}, not {WANTED:.0%}"
     return {
@@ -52,7 +54,18 @@ def finished(name: str, rig: Rig) -> dict[str, Any]:
     }
 
 
+def one(to_accuracy: Any, command: list[str]) -> Any:
+    """One process; XpnetError with the last line of stderr where it fails."""
+    try:
+        return to_accuracy.timed(command, dict(os.environ))
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        why = said[-1] if said else "it said nothing"
+        raise XpnetError(f"exit code {error.returncode}: {why}") from error
+
+
 def parts(rig: Rig) -> Mapping[str, Any]:
+    rig.backend()  # without it nothing can begin
     return {name: lambda n=name: finished(n, rig) for name in (f"xpnet-{rig.name}", "torch")}
 
 
@@ -63,7 +76,7 @@ def lines(results: Mapping[str, Any]) -> Sequence[str]:
             times = found["first"], statistics.median(found["wall"])
             reached = f"{found['accuracy']:.2%}", str(found["epochs"])
             rows.append([name, *(f"{t:.1f}" for t in times), *reached])
-    return list(columns(rows))
+    return list(columns(rows)) if len(rows) > 1 else []
 
 
 SECTION = Section("accuracy", "from nothing to a saved model of 98 %", 60, parts, lines)

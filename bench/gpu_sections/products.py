@@ -25,8 +25,8 @@ EPILOGUES: dict[str, Callable[[Any, Matrices], Any]] = {}
 None yet; a name that stands here is measured like the product alone.
 """
 
-BOUNDS = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 1e-2}
-"""Of the relative error; sums of a thousand terms in float32, and rounded operands."""
+BOUNDS = {"fp32": 3e-5, "tf32": 1e-3, "bf16": 1e-2}
+"""Of the relative error: sums of up to 60,000 terms in float32, and rounded operands."""
 
 
 def shapes(widths: tuple[int, ...], m: int) -> dict[str, tuple[int, int, int, str]]:
@@ -138,7 +138,7 @@ def lines(results: Mapping[str, Any]) -> list[str]:
             rows.append(
                 [part, kind, f"{found['microseconds']:.2f}", f"{found['tflops']:.2f}", error]
             )
-    return [*columns(rows), *refused]
+    return [*(columns(rows) if len(rows) > 1 else ()), *refused]
 
 
 SECTION = Section("products", "each product of the workloads, by cuBLASLt", 60, parts, lines)

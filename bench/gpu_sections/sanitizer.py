@@ -60,6 +60,7 @@ def verdict(code: int, text: str) -> dict[str, Any]:
 def parts(rig: Rig) -> Mapping[str, Any]:
     if rig.rehearsal:
         return {"without a tool": lambda: looked(rig, None, "")}
+    rig.backend()  # without it nothing can begin
     program = tool()
     if program is None:
         return {"compute-sanitizer": lambda: {"summary": "not found: it comes with CUDA's toolkit"}}

@@ -113,6 +113,7 @@ def figures(s: Standing, workload: Workload) -> dict[str, Any]:
 
 def parts(rig: Rig) -> Mapping[str, Any]:
     """Exact products on every workload first, then what rounds, the largest network first."""
+    rig.backend()  # without it there is nothing to compare
     flag = ["--rehearse"] if rig.rehearsal else []
     troupe = Troupe(lambda name: [sys.executable, str(COMMAND), "--worker", name, *flag], PATIENCE)
     atexit.register(troupe.end)
@@ -164,13 +165,14 @@ def contest_lines(result: Mapping[str, Any]) -> list[str]:
 
 def roof_line(found: Mapping[str, Any]) -> str:
     """The two bounds of a step, and which of them binds."""
-    by_work, by_memory = (
-        "unknown" if found[k] is None else f"{found[k]:.2f} us" for k in ("work", "memory")
-    )
-    return (
-        f"roofline: work {by_work} ({found['ceiling']}), memory {by_memory} (as copied here, "
-        f"caches aside); {found['binds']} binds"
-    )
+    sources = {"work": found["ceiling"], "memory": "as copied here, caches aside"}
+    bounds = [
+        f"{what} unknown" if found[what] is None else f"{what} {found[what]:.2f} us ({source})"
+        for what, source in sources.items()
+    ]
+    if None not in (found["work"], found["memory"]):
+        bounds.append(f"{found['binds']} binds")
+    return f"roofline: {', '.join(bounds)}"
 
 
 SECTION = Section("speed", "xpnet, PyTorch and JAX on the same work", 270, parts, lines)
