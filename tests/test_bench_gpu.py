@@ -78,6 +78,7 @@ def test_a_rehearsal_that_is_killed_goes_on_where_it_was(tmp_path):
     wait_for(lambda: not still_writing(products))
     before = Sheet(products, rehearsal=True)
     assert not before.complete, "it was killed half way"
+    (out / ".products.json.1.tmp").write_text("{", encoding="utf-8")  # or while it was writing
 
     code, table, said = gpu("--rehearse", "--out", out, "--sections", QUICK)
     assert code == 0, said

@@ -103,6 +103,7 @@ def test_a_part_that_raises_or_dies_costs_no_other(planted, name, reason):
     assert sheets[name].parts["one"]["figure"] == sheets[name].parts["two"]["figure"] == 1.5
     assert sheets["fine"].complete
     assert f"{name}: FAILED: {reason}" in said
+    assert said.count(f"{name}: planted, at most 8 s") == 1, "not only in the second pass"
 
 
 def test_a_process_that_aborts_is_named_by_its_signal(planted):
