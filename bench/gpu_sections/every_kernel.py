@@ -31,7 +31,7 @@ def trainings() -> Iterator[tuple[Dataset, xpnet.Network, Hyperparameters]]:
     mean, spread = np.full(WIDTH, 128.0), np.full(WIDTH, 1 / 74)
     reals = Dataset(pixels / 255, y)
     answers = Dataset(pixels, (y > 3).astype(np.float32)[:, None], scale=1 / 255)
-    several = {"batch_size": 130, "epochs": 2}
+    several = {"batch_size": 65, "epochs": 2}  # four such steps an epoch: two are replayed
     for dtype in ("float32", "float64"):
         for data, activation, hp in (
             (Dataset(pixels, y, weight, 1 / 255), "relu", {"optimizer": optim.AdamW()}),
