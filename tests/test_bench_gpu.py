@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -288,11 +289,26 @@ def test_a_wrong_product_and_a_refused_one_are_found(tmp_path, monkeypatch):
 
 def test_an_epilogue_is_measured_like_the_product(tmp_path, monkeypatch):
     rig, products = rehearsal(tmp_path), module("products")
-    seen = []
-    monkeypatch.setitem(products.EPILOGUES, "bias", lambda backend, matrices: seen.append(matrices))
     found = products.measured(rig, (3, 5, 2, ""))
-    assert found["fp32 bias"]["microseconds"] > 0
-    assert [m.shape for m in seen[0]] == [(3, 5), (5, 2), (3, 2)]
+    assert found["fp32 bias+relu"] == {"refused": "not offered: the step takes a kernel of its own"}
+    assert "x tf32 bias: not offered" in "\n".join(products.lines({"x": found}))
+    assert products.judged(found)["failed"] == ""
+
+    class Launcher:
+        seen: ClassVar = []
+
+        def affine(self, x, W, b, f, out):
+            self.seen.append((x.shape, W.shape, b.shape, f, out.shape))
+            return f == "relu"
+
+    monkeypatch.setattr(type(rig.backend()), "launcher", Launcher(), raising=False)
+    monkeypatch.setattr(products, "multiply", lambda backend, a, b, out: np.matmul(a, b, out=out))
+    found = products.measured(rig, (3, 5, 2, ""))
+    assert found["fp32 bias+relu"]["microseconds"] > 0
+    assert "refused" in found["fp32 bias"]
+    assert Launcher.seen[0] == ((3, 5), (5, 2), (2,), "identity", (3, 2))
+    turned = products.measured(rig, (3, 5, 2, "left"))
+    assert set(turned) == {"fp32", "tf32", "bf16"}, "only the layers' own products have a bias"
 
 
 def test_products_have_the_shapes_and_the_work_of_the_limit():
@@ -452,14 +468,19 @@ def test_the_trainings_for_the_sanitizer_run_every_kernel(tmp_path, monkeypatch)
 
     if COMPILER is None:
         pytest.skip("the simulator needs g++")
-    primitive = CudaOps.softmax_xent
 
-    def on_arrays(ops, logits, target, weight, scale, smoothing):
+    def on_arrays(primitive):
         """NumPy makes a number of an array without dimensions, CuPy does not."""
-        scale = scale if isinstance(scale, float) else np.asarray(scale)
-        return primitive(ops, logits, target, weight, scale, smoothing)
 
-    monkeypatch.setattr(CudaOps, "softmax_xent", on_arrays)
+        def called(ops, *args):
+            return primitive(
+                ops, *(np.asarray(a) if isinstance(a, np.float32) else a for a in args)
+            )
+
+        return called
+
+    for name in ("softmax_xent", "sigmoid_xent", "count"):
+        monkeypatch.setattr(CudaOps, name, on_arrays(getattr(CudaOps, name)))
     simulator = Simulator(tmp_path)
     assert module("every_kernel").train_all(SimulatedBackend(simulator)) == 10
     assert set(simulator.launched) == KERNELS

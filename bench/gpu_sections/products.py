@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,13 +18,8 @@ from .rig import PRECISIONS, Rig, workloads
 
 __all__ = ["EPILOGUES", "SECTION", "shapes"]
 
-Matrices = tuple[Any, Any, Any]
-
-EPILOGUES: dict[str, Callable[[Any, Matrices], Any]] = {}
-"""What can follow a product within its kernel, by name: a call with a backend and a, b, out.
-
-None yet; a name that stands here is measured like the product alone.
-"""
+EPILOGUES = {"bias": "identity", "bias+relu": "relu"}
+"""What can follow a product within its kernel: the name in the table, and of the activation."""
 
 BOUNDS = {"fp32": 3e-5, "tf32": 1e-3, "bf16": 1e-2}
 """Of the relative error: sums of up to 60,000 terms in float32, and rounded operands."""
@@ -63,6 +59,13 @@ def multiply(backend: Any, a: Any, b: Any, out: Any) -> None:
         launcher.matmul(a, b, out)
 
 
+def multiply_and_more(backend: Any, a: Any, b: Any, bias: Any, f: str, out: Any) -> None:
+    """out = f(a b + bias) in one; raises BackendError where that is not offered."""
+    launcher = getattr(backend, "launcher", None)
+    if launcher is None or not launcher.affine(a, b, bias, f, out):
+        raise BackendError("not offered: the step takes a kernel of its own")
+
+
 def measured(rig: Rig, shape: tuple[int, int, int, str]) -> dict[str, Any]:
     """One product in every precision."""
     place = rig.backend()
@@ -70,13 +73,16 @@ def measured(rig: Rig, shape: tuple[int, int, int, str]) -> dict[str, Any]:
     exact = place.to_numpy(
         place.xp.astype(a, place.xp.float64) @ place.xp.astype(b, place.xp.float64)
     )
+    bias = place.asarray(np.ones(exact.shape[1], np.float32))
     found: dict[str, Any] = {}
     for precision in PRECISIONS:
         backend = rig.backend(precision)
         out = backend.asarray(np.full(exact.shape, np.nan, np.float32))
-        calls = {"": lambda be=backend, m=(a, b, out): multiply(be, *m)}
-        for name, epilogue in EPILOGUES.items():
-            calls[f" {name}"] = lambda be=backend, m=(a, b, out), e=epilogue: e(be, m)
+        calls = {"": functools.partial(multiply, backend, a, b, out)}
+        if not shape[3]:
+            for name, f in EPILOGUES.items():
+                more = functools.partial(multiply_and_more, backend, a, b, bias, f, out)
+                calls[f" {name}"] = more
         for name, call in calls.items():
             found[precision + name] = one(rig, call, shape)
             if not name and "refused" not in found[precision]:
