@@ -14,7 +14,8 @@ from xpnet.activations import ACTIVATIONS
 from xpnet.backends import Backend
 from xpnet.backends.cuda import CudaOps, source
 from xpnet.backends.numpy import NumpyBackend
-from xpnet.backends.numpy.recorded import OnRecordedMemory, RecordedStep, bare
+from xpnet.backends.numpy.recorded import OnRecordedMemory, RecordedStep
+from xpnet.backends.numpy.recording import bare
 from xpnet.backends.workspace import Workspace, on_workspace
 from xpnet.checks import parity
 from xpnet.checks.cases import convert, leaves, primitive_cases, primitives

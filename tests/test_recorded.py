@@ -1,4 +1,4 @@
-"""NumPy's recorded step: bit for bit what the step itself does, on whatever xpnet is made of."""
+"""The recorded step: bit for bit what the step itself does, on whatever xpnet is made of."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,11 @@ import pytest
 import xpnet
 from xpnet import Dense, Dropout, Hyperparameters, LayerNorm, Network, backends, mlp
 from xpnet.activations import ACTIVATIONS, Activation
+from xpnet.backends.numba.ops import NumbaOps
 from xpnet.backends.numpy import recorded
 from xpnet.backends.numpy.ops import NumpyOps
-from xpnet.backends.numpy.recorded import Recorded, RecordedStep, Recording
+from xpnet.backends.numpy.recorded import RecordedStep
+from xpnet.backends.numpy.recording import Recorded, Recording
 from xpnet.backends.workspace import Workspace, on_workspace
 from xpnet.losses import (
     BinaryCrossEntropy,
@@ -24,7 +26,8 @@ from xpnet.state import Feed, begin_epoch, initial_state
 from xpnet.step import TrainingStep
 
 N, BATCH, STEPS = 96, 8, 12
-NUMPY = backends.get("numpy")
+NUMPY, NUMBA = backends.get("numpy"), backends.get("numba")
+PLAIN = {"numpy": NumpyOps, "numba": NumbaOps}
 
 NETWORKS = {
     **{name: mlp(6, 7, 4, activation=name) for name in ACTIVATIONS},
@@ -77,17 +80,22 @@ def epochs(build, feeds):
         yield feed._replace(lr=epoch_rates(NUMPY, build.hp, epoch, N))
 
 
-def plainly(build, state, feeds):
-    """All steps by the primitives themselves, epoch after epoch."""
+def plain(build, backend):
+    """The step by the primitives themselves."""
     workspace = Workspace()
-    step = on_workspace(build, NumpyOps(workspace), workspace)
+    return on_workspace(build, PLAIN[backend.name](workspace), workspace)
+
+
+def plainly(build, state, feeds, backend=NUMPY):
+    """All steps by the primitives themselves, epoch after epoch."""
+    step = plain(build, backend)
     for feed in epochs(build, feeds):
         state = NUMPY.loop(step, begin_epoch(NUMPY, state), feed, STEPS)
     return state
 
 
-def recorded_all(build, state, feeds):
-    step = NUMPY.compile(build)
+def recorded_all(build, state, feeds, backend=NUMPY):
+    step = backend.compile(build)
     assert isinstance(step, RecordedStep)
     for feed in epochs(build, feeds):
         state = begin_epoch(NUMPY, state)
@@ -97,12 +105,12 @@ def recorded_all(build, state, feeds):
     return state
 
 
-def same(network, settings, **data):
+def same(network, settings, backend=NUMPY, **data):
     dtype = data.get("dtype", "float32")
     feeds = [feed(**data)]
     feeds += [feeds[0]._replace(order=order(epoch)) for epoch in (1, 2)]
-    expected = plainly(*step_of(network, dtype, **settings), feeds)
-    found = recorded_all(*step_of(network, dtype, **settings), feeds)
+    expected = plainly(*step_of(network, dtype, **settings), feeds, backend)
+    found = recorded_all(*step_of(network, dtype, **settings), feeds, backend)
     for name, a, b in zip(expected._fields, expected, found, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
     assert found.theta.dtype == dtype
@@ -120,6 +128,48 @@ def test_every_layer_and_activation(name, dtype):
 def test_every_rule_and_loss(name, weighted):
     labels = "loss" not in SETTINGS[name] or name == "smoothing"
     same(NETWORKS["relu"], SETTINGS[name], labels=labels, weighted=weighted)
+
+
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"sgd"}))
+def test_numba_is_recorded_as_well(name):
+    """All but plain descent, which is a loop of its own there."""
+    labels = "loss" not in SETTINGS[name] or name == "smoothing"
+    same(NETWORKS["relu"], SETTINGS[name], NUMBA, labels=labels)
+    same(NETWORKS["dropout"], SETTINGS[name], NUMBA, labels=labels, dtype="float64")
+
+
+LARGE = 2050
+"""Enough samples for five parts, the last of two."""
+
+
+@pytest.mark.parametrize("backend", [NUMPY, NUMBA], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_large_batch_is_recorded_in_parts(backend, weighted):
+    """It is all of an epoch: the step is called once at a time."""
+    network, rng = mlp(70, 5, 4), np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (LARGE, 70)).astype(np.uint8), rng.integers(0, 4, LARGE)
+    weight = rng.random(LARGE).astype(np.float32) if weighted else None
+    build = TrainingStep(network, Hyperparameters(batch_size=LARGE), LARGE, 1)
+    lr = np.full(1, 0.01, np.float32)
+    order = np.arange(LARGE, dtype=np.int32)
+    large = Feed(X, y.astype(np.int32), weight, None, 1 / 255, order, lr)
+    found = []
+    for step in (plain(build, backend), backend.compile(build)):
+        state = initial_state(network, build.hp)
+        for _ in range(6):
+            state = backend.loop(step, begin_epoch(backend, state), large, 1)
+        found.append(state)
+    assert step.recorded
+    for name, a, b in zip(found[0]._fields, *found, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    assert found[0].t[0] == 6
+
+
+@pytest.mark.parametrize("name", ["gelu", "dropout", "layer norm"])
+def test_parts_whose_arrays_would_all_be_kept_are_not_recorded(name):
+    build = TrainingStep(NETWORKS[name], Hyperparameters(batch_size=LARGE), LARGE, 1)
+    assert not recorded.suits(build)
+    assert recorded.suits(TrainingStep(NETWORKS[name], Hyperparameters(), BATCH, 1))
 
 
 def test_standardised_columns_and_distributions():
@@ -180,7 +230,7 @@ def test_what_is_not_ours_is_run_every_time(network):
 
 
 def test_large_batches_are_not_recorded():
-    build, _ = step_of(mlp(40_000, 4))
+    build, _ = step_of(mlp(80_000, 4))
     assert not recorded.suits(build)
 
 

@@ -27,6 +27,8 @@ class ReplayedStep(ManySteps):
         self.step = step
         self.state: Any = None
         self.feed: Any = None
+        self.settled = 0
+        self.recorded = False
 
     @abstractmethod
     def copy(self, array: Array) -> Array:
@@ -44,15 +46,18 @@ class ReplayedStep(ManySteps):
         """Do the step that was written down."""
 
     def many(self, state: Any, feed: Any, n: int) -> Any:
-        if self.is_recorded(state, feed):
+        if not self.works_on(state, feed):
+            self.state, self.feed, self.settled, self.recorded = state, feed, 0, False
+        if self.recorded:
             for place, array in zip(self.state[2:], state[2:], strict=True):
                 place[...] = array
             self.feed.order[...] = feed.order
             self.feed.lr[...] = feed.lr
         else:
-            settling = min(n, SETTLING_STEPS)
+            settling = min(n, SETTLING_STEPS - self.settled)
             for _ in range(settling):
                 state = self.step(state, feed)
+            self.settled += settling
             n -= settling
             if n == 0:
                 return state
@@ -60,12 +65,13 @@ class ReplayedStep(ManySteps):
             self.state = type(state)(state.theta, state.slots, *small)
             self.feed = feed._replace(order=self.copy(feed.order), lr=self.copy(feed.lr))
             n -= self.record()
+            self.recorded = True
         for _ in range(n):
             self.replay()
         return self.state
 
-    def is_recorded(self, state: Any, feed: Any) -> bool:
-        """Whether a step was recorded on these weights and data."""
+    def works_on(self, state: Any, feed: Any) -> bool:
+        """Whether the steps so far were done on these weights and data."""
         if self.state is None:
             return False
         new = (state.theta, *state.slots, *feed[:-2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import array_api_compat.numpy as xp
 import numba
@@ -11,12 +12,24 @@ import numpy as np
 from ...errors import check_choice
 from ...ops import Ops
 from ..backend import Data, State, StepFunction
-from ..numpy import NumpyBackend
+from ..numpy import NumpyBackend, recorded
+from ..numpy.recorded import RecordedStep, RecordingOps
+from ..numpy.recording import bare
 from ..workspace import Workspace, on_workspace
+from . import samples
 from .ops import NumbaOps
-from .samples import SampleBySample, suits
+from .samples import SampleBySample
 
 __all__ = ["NumbaBackend", "load"]
+
+
+class RecordingNumbaOps(RecordingOps, NumbaOps):
+    """The primitives as ever, recorded call by call."""
+
+    plain = NumbaOps
+
+    def run(self, kernel: Any, *args: Any) -> None:
+        self.recording.note(kernel, *bare(args))
 
 
 class NumbaBackend(NumpyBackend):
@@ -32,7 +45,11 @@ class NumbaBackend(NumpyBackend):
             return super().compile(build, reference=True)
         workspace = Workspace()
         step = on_workspace(build, NumbaOps(workspace), workspace)
-        return SampleBySample(build, step) if suits(build) else step
+        if samples.suits(build):
+            return SampleBySample(build, step)
+        if recorded.suits(build):
+            return RecordedStep(build, step, workspace, RecordingNumbaOps)
+        return step
 
 
 def load(device: str | None) -> NumbaBackend:

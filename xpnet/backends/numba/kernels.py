@@ -182,22 +182,23 @@ def softmax_xent_row(shifted_label: Any, label: int, scale: Any, dlogits: Any) -
 
 
 @compiled
-def softmax_begin(logits: Any, labels: Any, shifted: Any, shifted_label: Any) -> int:
+def softmax_begin(
+    logits: Any, labels: Any, shifted: Any, shifted_label: Any, n_correct: Any
+) -> None:
     """Each row of ``logits`` below its largest, and of that the label's; how many are right."""
-    n_correct = 0
+    n_correct[()] = 0
     for i in range(len(logits)):
-        n_correct += below_largest(logits[i], shifted[i]) == labels[i]
+        n_correct[()] += below_largest(logits[i], shifted[i]) == labels[i]
         shifted_label[i] = shifted[i, labels[i]]
-    return n_correct
 
 
 @compiled
-def softmax_end(shifted_label: Any, labels: Any, scale: Any, dlogits: Any) -> Any:
+def softmax_end(shifted_label: Any, labels: Any, scale: Any, dlogits: Any, loss_sum: Any) -> None:
     """The loss sum; dlogits, which are exp(shifted), become the gradient."""
-    loss_sum = dlogits.dtype.type(0)
+    total = dlogits.dtype.type(0)
     for i in range(len(dlogits)):
-        loss_sum += softmax_xent_row(shifted_label[i], labels[i], scale, dlogits[i])
-    return loss_sum
+        total += softmax_xent_row(shifted_label[i], labels[i], scale, dlogits[i])
+    loss_sum[()] = total
 
 
 @compiled

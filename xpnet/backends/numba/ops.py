@@ -24,13 +24,17 @@ WIDEST_THIN = 16
 class NumbaOps(NumpyOps):
     """Each override is one pass over its arrays; what it does not cover NumPy does."""
 
+    def run(self, kernel: Any, *args: Any) -> None:
+        """kernel(*args)."""
+        kernel(*args)
+
     def gather(
         self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: Any
     ) -> Array:
         if shift is not None or not isinstance(scale, float):
             return super().gather(X, index, shift, scale, dtype)
         x = self.empty((len(index), X.shape[1]), dtype)
-        kernels.gather(X, index, x.dtype.type(scale), x)
+        self.run(kernels.gather, X, index, x.dtype.type(scale), x)
         return x
 
     def affine(
@@ -39,7 +43,7 @@ class NumbaOps(NumpyOps):
         if f.name not in WITH_BIAS:
             return super().affine(x, W, b, f)
         y = self.product(x, W)
-        kernels.add_bias(y, b, WITH_BIAS[f.name])
+        self.run(kernels.add_bias, y, b, WITH_BIAS[f.name])
         return y, (x, y)
 
     def affine_grad(
@@ -50,7 +54,7 @@ class NumbaOps(NumpyOps):
         x, y = saved
         db = self.empty(W.shape[1:], W.dtype)
         dz = self.empty(dy.shape, dy.dtype) if WITH_BIAS[f.name] else dy
-        kernels.relu_grad(dy, y, WITH_BIAS[f.name], dz, db)
+        self.run(kernels.relu_grad, dy, y, WITH_BIAS[f.name], dz, db)
         dW = self.weight_grad(x, dz)
         dx = np.matmul(dz, W.T, out=self.empty(x.shape, x.dtype)) if need_dx else None
         return dx, dW, db
@@ -61,7 +65,7 @@ class NumbaOps(NumpyOps):
         WT = self.empty(W.shape[::-1], W.dtype)
         np.copyto(WT, W.T)
         y = self.empty((len(x), W.shape[1]), W.dtype)
-        kernels.thin_product(x, WT, y)
+        self.run(kernels.thin_product, x, WT, y)
         return y
 
     def weight_grad(self, x: Array, dz: Array) -> Array:
@@ -69,7 +73,7 @@ class NumbaOps(NumpyOps):
             return super().weight_grad(x, dz)
         dWT = self.empty((dz.shape[1], x.shape[1]), x.dtype)
         dW = self.empty(dWT.shape[::-1], x.dtype)
-        kernels.thin_weight_grad(x, dz, dWT, dW)
+        self.run(kernels.thin_weight_grad, x, dz, dWT, dW)
         return dW
 
     def softmax_xent(
@@ -85,10 +89,12 @@ class NumbaOps(NumpyOps):
         number = logits.dtype.type
         dlogits = self.empty(logits.shape, logits.dtype)
         shifted_label = self.empty(target.shape, logits.dtype)
-        n_correct = kernels.softmax_begin(logits, target, dlogits, shifted_label)
+        n_correct = self.empty((), np.int32)
+        loss_sum = self.empty((), logits.dtype)
+        self.run(kernels.softmax_begin, logits, target, dlogits, shifted_label, n_correct)
         np.exp(dlogits, out=dlogits)  # NumPy's is vectorised, Numba's is not
-        loss_sum = kernels.softmax_end(shifted_label, target, number(scale), dlogits)
-        return LossResult(number(loss_sum), np.int32(n_correct), dlogits)
+        self.run(kernels.softmax_end, shifted_label, target, number(scale), dlogits, loss_sum)
+        return LossResult(loss_sum, n_correct, dlogits)
 
     def sgd(self, theta: Array, g: Array, lr: Array) -> Array:
         kernels.sgd(theta, g, lr[0])

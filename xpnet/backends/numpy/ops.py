@@ -14,7 +14,7 @@ from ...types import Array, LossResult
 from ..workspace import Workspace, WorkspaceOps
 from .in_place import IN_PLACE, sigmoid
 
-__all__ = ["NumpyOps", "adam_rate"]
+__all__ = ["NumpyOps", "adam_rate", "rows_at_a_time"]
 
 ROWS = 512
 """Samples worked on at a time in batches of several times as many: they stay in the cache."""
@@ -33,10 +33,11 @@ class NumpyOps(WorkspaceOps):
         return np.empty(shape, dtype)
 
     def slices(self, m: int) -> Iterable[tuple[int, int]]:
-        if self.workspace is None or m < 4 * ROWS:
+        rows = m if self.workspace is None else rows_at_a_time(m)
+        if rows == m:
             return [(0, m)]
-        return self.workspace.each_part(
-            (start, min(start + ROWS, m)) for start in range(0, m, ROWS)
+        return self.workspace.each_part(  # type: ignore[union-attr]
+            (start, min(start + rows, m)) for start in range(0, m, rows)
         )
 
     def take(self, A: Array, index: Array) -> Array:
@@ -235,6 +236,11 @@ class NumpyOps(WorkspaceOps):
             part *= rate
             T -= part
         return theta, m, v
+
+
+def rows_at_a_time(m: int) -> int:
+    """How many samples of a batch of ``m`` are worked on at a time."""
+    return m if m < 4 * ROWS else ROWS
 
 
 def adam_rate(t: Array, lr: Array, beta1: float, beta2: float, eps: float) -> tuple[float, float]:
