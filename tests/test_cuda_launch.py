@@ -223,6 +223,22 @@ def test_what_cannot_be_captured_runs_call_by_call_after_one_warning(fake_cuda, 
     assert FakeGraph.launches == 0
 
 
+def test_results_that_lie_elsewhere_are_put_in_their_places(fake_cuda, monkeypatch):
+    """A rule of somebody's own may return a new theta and new slots."""
+
+    def step(state, feed):
+        slots = tuple(slot + 2 for slot in state.slots)
+        return state._replace(theta=state.theta + 1, slots=slots, t=state.t + 1)
+
+    monkeypatch.setattr(FakeStream, "begin_capture", refuse)
+    state, feed = start()
+    with pytest.warns(UserWarning, match="could not be captured"):
+        state = launching.CapturedStep(step).many(state._replace(slots=(np.zeros(2),)), feed, 7)
+    assert state.theta.tolist() == [7, 7]
+    assert state.slots[0].tolist() == [14, 14]
+    assert state.t.tolist() == [7]
+
+
 @pytest.mark.parametrize(("relu", "kept"), [(np.maximum, True), (np.fmax, False), (None, False)])
 def test_a_relu_that_swallows_nan_is_not_used(monkeypatch, relu, kept):
     class Library:

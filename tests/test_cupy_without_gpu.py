@@ -5,9 +5,10 @@ import contextlib
 import pytest
 from click.testing import CliRunner
 
-from xpnet import backends
+from xpnet import Dense, Hyperparameters, Network, backends, mlp
 from xpnet.cli import cli, run
 from xpnet.errors import BackendError, DeviceError, OutOfDeviceMemoryError, UsageError
+from xpnet.step import TrainingStep
 
 cupy = pytest.importorskip("cupy", reason="needs the wheel of CuPy; CI installs it")
 if cupy.cuda.is_available():
@@ -198,11 +199,12 @@ def test_the_backend_is_configured(backend, monkeypatch):
         "auto",
         "fp32",
     )
+    build = TrainingStep(mlp(4, 3), Hyperparameters(), 2, 1)
     for precision in PRECISION:
         for graph in GRAPH:
             other = backend.configured(precision=precision, graph=graph)
             assert other.launcher.precision == precision
-            step = other.compile(lambda ops: ops)
+            step = other.compile(build)
             captured = isinstance(step, launching.CapturedStep)
             assert captured == (graph != "never")
             assert not captured or step.required == (graph == "require")
@@ -210,6 +212,18 @@ def test_the_backend_is_configured(backend, monkeypatch):
         backend.configured(precision="fp23")
     with pytest.raises(UsageError, match="the reference has no precision bf16"):
         backend.configured(precision="bf16").compile(lambda ops: ops, reference=True)
+
+
+def test_what_is_not_ours_is_not_captured_unless_it_is_required(backend, monkeypatch):
+    class Own(Dense):
+        """A layer of somebody's own."""
+
+    monkeypatch.setattr(backend, "device", FakeDevice())
+    build = TrainingStep(Network(4, [Own(3)]), Hyperparameters(), 2, 1)
+    with pytest.warns(UserWarning, match="not all parts of this training are xpnet's own"):
+        assert not isinstance(backend.compile(build), launching.CapturedStep)
+    required = backend.configured(graph="require").compile(build)
+    assert isinstance(required, launching.CapturedStep)
 
 
 class FakeDevice(contextlib.nullcontext):

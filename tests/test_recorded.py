@@ -142,7 +142,7 @@ LARGE = 2050
 """Enough samples for five parts, the last of two."""
 
 
-@pytest.mark.parametrize("backend", [NUMPY, NUMBA], ids=str)
+@pytest.mark.parametrize("backend", [NUMPY, NUMBA], ids=["numpy", "numba"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_one_large_batch_is_recorded_in_parts(backend, weighted):
     """It is all of an epoch: the step is called once at a time."""

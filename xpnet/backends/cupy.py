@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,6 +21,7 @@ from .cuda.cupy import CapturedStep, CupyLauncher
 from .cuda.failures import explaining
 from .cuda.link import CupyLink
 from .cuda.usable import check_build, check_device, check_driver, check_kernel
+from .replayed import is_ours
 from .workspace import Workspace, on_workspace
 
 __all__ = ["CupyBackend", "load", "of"]
@@ -57,6 +59,13 @@ class CupyBackend(Backend):
         workspace = Workspace(self.launcher.empty)
         ops = CudaOps(self.xp, self.device, self.launcher, workspace)
         step = on_workspace(build, ops, workspace)
+        if self.graph == "auto" and not is_ours(build):
+            warnings.warn(
+                "not all parts of this training are xpnet's own: its step is not captured as a "
+                "CUDA graph, which would not run them every time; --graph require captures it",
+                stacklevel=2,
+            )
+            return step
         if self.graph == "never":
             return step
         return CapturedStep(step, required=self.graph == "require")

@@ -8,13 +8,34 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+from ..activations import ACTIVATIONS, activation
+from ..layers import LAYERS
+from ..losses import LOSSES
+from ..optim import OPTIMIZERS
 from ..types import Array
 from .backend import ManySteps
 
-__all__ = ["ReplayedStep"]
+__all__ = ["ReplayedStep", "is_ours"]
+
+OURS = {*LAYERS.values(), *LOSSES.values(), *OPTIMIZERS.values()}
 
 SETTLING_STEPS = 2
 """Steps until the workspace hands out the gradients' places in g, where they are computed."""
+
+
+def is_ours(build: Any) -> bool:
+    """Whether ``build`` describes a training step made of xpnet's own parts.
+
+    A layer of somebody else's may draw numbers or count its calls: it must be run every time.
+    """
+    network, hp = getattr(build, "network", None), getattr(build, "hp", None)
+    if network is None or hp is None:
+        return False
+    parts = [*network.layers, hp.loss, hp.optimizer]
+    functions = [activation(a) for a in (getattr(p, "activation", None) for p in parts) if a]
+    return all(type(part) in OURS for part in parts) and all(
+        ACTIVATIONS.get(f.name) is f for f in functions
+    )
 
 
 class ReplayedStep(ManySteps):

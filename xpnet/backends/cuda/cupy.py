@@ -135,7 +135,9 @@ class CapturedStep(ReplayedStep):
     def one_step(self) -> Any:
         """The step itself, whose results are then put where the next one finds them."""
         done = self.step(self.state, self.feed)
-        for place, array in zip(self.state[2:], done[2:], strict=True):
+        places = (self.state.theta, *self.state.slots, *self.state[2:])
+        results = (done.theta, *done.slots, *done[2:])
+        for place, array in zip(places, results, strict=True):
             if array is not place:
                 place[...] = array
         return done

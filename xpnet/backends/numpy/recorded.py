@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ...activations import ACTIVATIONS, activation
-from ...layers import LAYERS, Dense
-from ...losses import LOSSES
+from ...activations import activation
+from ...layers import Dense
 from ...ops import Ops
-from ...optim import OPTIMIZERS
 from ...types import Array
-from ..replayed import ReplayedStep
+from ..replayed import ReplayedStep, is_ours
 from ..workspace import Workspace, WorkspaceOps
 from .in_place import IN_PLACE
 from .ops import NumpyOps, rows_at_a_time
@@ -30,27 +28,15 @@ __all__ = ["OnRecordedMemory", "RecordedStep", "RecordingOps", "suits"]
 LARGEST_PART = 2**19
 """Numbers in a layer's output above which the Python between the calls no longer counts."""
 
-OURS = {*LAYERS.values(), *LOSSES.values(), *OPTIMIZERS.values()}
-
 
 def suits(build: Any) -> bool:
-    """Whether the step that ``build`` describes is small, and made of xpnet's own parts.
-
-    A layer of somebody else's may draw numbers or count its calls: it must be run every time.
-    """
-    network, hp = getattr(build, "network", None), getattr(build, "hp", None)
-    if network is None or hp is None:
+    """Whether the step that ``build`` describes is small, and made of xpnet's own parts."""
+    if not is_ours(build):
         return False
-    parts = [*network.layers, hp.loss, hp.optimizer]
-    functions = [activation(a) for a in (getattr(p, "activation", None) for p in parts) if a]
     rows = rows_at_a_time(build.batch_size)
     in_parts = rows < build.batch_size
-    return (
-        rows * max(network.widths) <= LARGEST_PART
-        and all(type(part) in OURS for part in parts)
-        and all(ACTIVATIONS.get(f.name) is f for f in functions)
-        and not (in_parts and makes_arrays(network))
-    )
+    small = rows * max(build.network.widths) <= LARGEST_PART
+    return small and not (in_parts and makes_arrays(build.network))
 
 
 def makes_arrays(network: Any) -> bool:
