@@ -294,7 +294,7 @@ def test_a_primitive_without_a_case_fails(monkeypatch):
     assert found.reason == "no case in cases.py"
 
 
-HELPERS = {"product", "activation_grad", "allocate", "each", "sample_loss", "weight_grad"}
+HELPERS = {"product", "activation_grad", "allocate", "each", "run", "sample_loss", "weight_grad"}
 """What NumPy's overrides are made of."""
 
 
