@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import relative_error
 
 import xpnet
 from xpnet import Dense, Dropout, Hyperparameters, LayerNorm, Network, backends, mlp
@@ -142,20 +143,38 @@ LARGE = 2050
 """Enough samples for five parts, the last of two."""
 
 
+def one_large_batch(weighted, dtype="float32"):
+    """A step on all samples at once, and its feed."""
+    network, rng = mlp(70, 5, 4), np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (LARGE, 70)).astype(np.uint8), rng.integers(0, 4, LARGE)
+    weight = rng.random(LARGE).astype(dtype) if weighted else None
+    build = TrainingStep(network, Hyperparameters(batch_size=LARGE, dtype=dtype), LARGE, 1)
+    order = np.arange(LARGE, dtype=np.int32)
+    lr = np.full(1, 0.01, dtype)
+    return build, Feed(X, y.astype(np.int32), weight, None, 1 / 255, order, lr)
+
+
+@pytest.mark.parametrize("backend", [NUMPY, NUMBA], ids=["numpy", "numba"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_parts_are_counted_as_the_whole_is(backend, weighted):
+    build, large = one_large_batch(weighted, "float64")
+    whole = backend.compile(build, reference=True)(initial_state(build.network, build.hp), large)
+    parts = backend.loop(backend.compile(build), initial_state(build.network, build.hp), large, 1)
+    for name in ("theta", "loss_sum", "weight_sum"):
+        assert relative_error(getattr(parts, name), getattr(whole, name)) < 1e-12, name
+    for name in ("t", "position", "n_correct", "first_bad_step"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name), err_msg=name)
+    assert parts.position[0] == LARGE
+
+
 @pytest.mark.parametrize("backend", [NUMPY, NUMBA], ids=["numpy", "numba"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_one_large_batch_is_recorded_in_parts(backend, weighted):
     """It is all of an epoch: the step is called once at a time."""
-    network, rng = mlp(70, 5, 4), np.random.default_rng(0)
-    X, y = rng.integers(0, 256, (LARGE, 70)).astype(np.uint8), rng.integers(0, 4, LARGE)
-    weight = rng.random(LARGE).astype(np.float32) if weighted else None
-    build = TrainingStep(network, Hyperparameters(batch_size=LARGE), LARGE, 1)
-    lr = np.full(1, 0.01, np.float32)
-    order = np.arange(LARGE, dtype=np.int32)
-    large = Feed(X, y.astype(np.int32), weight, None, 1 / 255, order, lr)
+    build, large = one_large_batch(weighted)
     found = []
     for step in (plain(build, backend), backend.compile(build)):
-        state = initial_state(network, build.hp)
+        state = initial_state(build.network, build.hp)
         for _ in range(6):
             state = backend.loop(step, begin_epoch(backend, state), large, 1)
         found.append(state)
@@ -170,6 +189,13 @@ def test_parts_whose_arrays_would_all_be_kept_are_not_recorded(name):
     build = TrainingStep(NETWORKS[name], Hyperparameters(batch_size=LARGE), LARGE, 1)
     assert not recorded.suits(build)
     assert recorded.suits(TrainingStep(NETWORKS[name], Hyperparameters(), BATCH, 1))
+
+
+def test_a_loss_on_many_outputs_is_not_recorded_part_by_part():
+    hp = Hyperparameters(batch_size=4096)
+    assert recorded.suits(TrainingStep(mlp(70, 500), hp, 4096, 1))
+    assert not recorded.suits(TrainingStep(mlp(70, 1000), hp, 4096, 1))
+    assert recorded.suits(TrainingStep(mlp(70, 1000), hp, 512, 1)), "as large a part"
 
 
 def test_standardised_columns_and_distributions():

@@ -35,29 +35,29 @@ class TrainingStep:
             theta, t = state.theta, state.t + 1
             index = ops.take(feed.order, ops.rows(state.position, batch_size))
             if feed.weight is None:
-                weight = None
+                weight, total = None, float(batch_size)
                 mean: Array | float = 1.0 / batch_size
             else:
                 weight = ops.take(feed.weight, index)
-                mean = one_over(xp, xp.sum(weight))
+                total = xp.sum(weight)
+                mean = one_over(xp, total)
 
             counters, g = Counters(*state[3:]), None
             for start, stop in ops.slices(batch_size):
                 part, m = index[start:stop], stop - start
-                part_weight = None if weight is None else weight[start:stop]
                 loss, g_part, _ = network.loss_and_grad(
                     ops,
                     theta,
                     ops.gather(feed.X, part, feed.shift, feed.scale, theta.dtype),
                     ops.take(feed.y, part),
                     hp.loss,
-                    weight=part_weight,
+                    weight=None if weight is None else weight[start:stop],
                     scale=mean,
                     noise=Noise(hp.seed, state.t, ops.rows(start, m)),
                 )
                 g = g_part if m == batch_size else ops.add(g, g_part)
-                part_total = float(m) if part_weight is None else xp.sum(part_weight)
-                counters = ops.count(counters, t, loss, part_total, m)
+                new_weight = total if start == 0 else 0.0  # of all parts, with the first
+                counters = ops.count(counters, t, loss, new_weight, m)
             lr = ops.take(feed.lr, state.t % self.epoch_steps)
             theta, slots = descend(ops, network, hp, theta, g, state.slots, t, lr)
             return State(theta, slots, t, *counters)

@@ -29,14 +29,20 @@ LARGEST_PART = 2**19
 """Numbers in a layer's output above which the Python between the calls no longer counts."""
 
 
+LARGEST_KEPT = 2**21
+"""Outputs of a batch above which a loss on parts, each with arrays of its own, takes too much."""
+
+
 def suits(build: Any) -> bool:
     """Whether the step that ``build`` describes is small, and made of xpnet's own parts."""
     if not is_ours(build):
         return False
-    rows = rows_at_a_time(build.batch_size)
+    rows, network = rows_at_a_time(build.batch_size), build.network
+    if rows * max(network.widths) > LARGEST_PART:
+        return False
     in_parts = rows < build.batch_size
-    small = rows * max(build.network.widths) <= LARGEST_PART
-    return small and not (in_parts and makes_arrays(build.network))
+    kept = build.batch_size * network.n_out
+    return not (in_parts and (kept > LARGEST_KEPT or makes_arrays(network)))
 
 
 def makes_arrays(network: Any) -> bool:
