@@ -33,7 +33,7 @@ BITS = RNG.integers(0, 2, N).astype(np.float64)
 def run(backend, network, y=LABELS, batch_size=1, n=20, reference=False, feed=None, **hp):
     """The state, on the host, after ``n`` steps in two segments."""
     hp = xpnet.Hyperparameters(batch_size=batch_size, dtype="float64", **hp)
-    build = TrainingStep(network, hp, batch_size, N // batch_size)
+    build = TrainingStep(network, hp, batch_size)
     step = backend.compile(build, reference=reference)
     copy = backend.asarray
     values = {"weight": None, "shift": None, "scale": 1 / 255, **(feed or {})}
@@ -155,7 +155,7 @@ def test_the_first_bad_step_is_the_same(name):
 
 
 def builds(network=PLAIN, batch_size=1, **hp):
-    return TrainingStep(network, xpnet.Hyperparameters(**{**SGD, **hp}), batch_size, 10)
+    return TrainingStep(network, xpnet.Hyperparameters(**{**SGD, **hp}), batch_size)
 
 
 def test_the_loop_takes_what_it_can_do():

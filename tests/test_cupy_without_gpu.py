@@ -199,7 +199,7 @@ def test_the_backend_is_configured(backend, monkeypatch):
         "auto",
         "fp32",
     )
-    build = TrainingStep(mlp(4, 3), Hyperparameters(), 2, 1)
+    build = TrainingStep(mlp(4, 3), Hyperparameters(), 2)
     for precision in PRECISION:
         for graph in GRAPH:
             other = backend.configured(precision=precision, graph=graph)
@@ -219,7 +219,7 @@ def test_what_is_not_ours_is_not_captured_unless_it_is_required(backend, monkeyp
         """A layer of somebody's own."""
 
     monkeypatch.setattr(backend, "device", FakeDevice())
-    build = TrainingStep(Network(4, [Own(3)]), Hyperparameters(), 2, 1)
+    build = TrainingStep(Network(4, [Own(3)]), Hyperparameters(), 2)
     with pytest.warns(UserWarning, match="not all parts of this training are xpnet's own"):
         assert not isinstance(backend.compile(build), launching.CapturedStep)
     required = backend.configured(graph="require").compile(build)

@@ -71,7 +71,7 @@ def order(epoch):
 
 def step_of(network, dtype="float32", **settings):
     hp = Hyperparameters(epochs=3, batch_size=BATCH, dtype=dtype, **settings)
-    build = TrainingStep(network, hp, BATCH, STEPS)
+    build = TrainingStep(network, hp, BATCH)
     return build, initial_state(network, hp)
 
 
@@ -148,7 +148,7 @@ def one_large_batch(weighted, dtype="float32"):
     network, rng = mlp(70, 5, 4), np.random.default_rng(0)
     X, y = rng.integers(0, 256, (LARGE, 70)).astype(np.uint8), rng.integers(0, 4, LARGE)
     weight = rng.random(LARGE).astype(dtype) if weighted else None
-    build = TrainingStep(network, Hyperparameters(batch_size=LARGE, dtype=dtype), LARGE, 1)
+    build = TrainingStep(network, Hyperparameters(batch_size=LARGE, dtype=dtype), LARGE)
     order = np.arange(LARGE, dtype=np.int32)
     lr = np.full(1, 0.01, dtype)
     return build, Feed(X, y.astype(np.int32), weight, None, 1 / 255, order, lr)
@@ -186,16 +186,16 @@ def test_one_large_batch_is_recorded_in_parts(backend, weighted):
 
 @pytest.mark.parametrize("name", ["gelu", "dropout", "layer norm"])
 def test_parts_whose_arrays_would_all_be_kept_are_not_recorded(name):
-    build = TrainingStep(NETWORKS[name], Hyperparameters(batch_size=LARGE), LARGE, 1)
+    build = TrainingStep(NETWORKS[name], Hyperparameters(batch_size=LARGE), LARGE)
     assert not recorded.suits(build)
-    assert recorded.suits(TrainingStep(NETWORKS[name], Hyperparameters(), BATCH, 1))
+    assert recorded.suits(TrainingStep(NETWORKS[name], Hyperparameters(), BATCH))
 
 
 def test_a_loss_on_many_outputs_is_not_recorded_part_by_part():
     hp = Hyperparameters(batch_size=4096)
-    assert recorded.suits(TrainingStep(mlp(70, 500), hp, 4096, 1))
-    assert not recorded.suits(TrainingStep(mlp(70, 1000), hp, 4096, 1))
-    assert recorded.suits(TrainingStep(mlp(70, 1000), hp, 512, 1)), "as large a part"
+    assert recorded.suits(TrainingStep(mlp(70, 500), hp, 4096))
+    assert not recorded.suits(TrainingStep(mlp(70, 1000), hp, 4096))
+    assert recorded.suits(TrainingStep(mlp(70, 1000), hp, 512)), "as large a part"
 
 
 def test_standardised_columns_and_distributions():

@@ -380,7 +380,7 @@ def train_steps(backend, n, **hp):
 
     hp = xpnet.Hyperparameters(batch_size=32, **hp)
     data = digits()
-    step = backend.compile(TrainingStep(NETWORK, hp, 32, 10))
+    step = backend.compile(TrainingStep(NETWORK, hp, 32))
     order = permutation(backend.xp, 0, 0, data.n)
     rates = epoch_rates(backend, hp, 0, data.n)
     feed = Feed(data.X, data.y.astype(np.int32), None, None, data.scale, order, rates)

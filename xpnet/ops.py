@@ -51,6 +51,10 @@ class Ops:
         """Rows ``index`` (m,) int32 of ``A``."""
         return self.xp.take(A, index, axis=0)
 
+    def window(self, A: Array, start: Array, m: int) -> Array:
+        """(m,) elements of ``A`` from ``start`` (1,) int32 on; after its end it begins anew."""
+        return self.take(A, self.rows(start, m) % A.shape[0])
+
     def gather(
         self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: object
     ) -> Array:
@@ -155,25 +159,27 @@ class Ops:
         return LossResult(xp.sum(loss), n_correct, dlogits)
 
     def count(
-        self, counters: Counters, t: Array, loss: LossResult, weight: Array | float, m: int
+        self, counters: Counters, loss: LossResult, weight: Array | float, m: int, last: bool
     ) -> Counters:
-        """counters* after ``m`` more samples with this loss and sum of weights, in step ``t`` (1,).
+        """counters* after ``m`` more samples of step t + 1 with this loss and sum of weights.
 
-        ``first_bad_step`` is the first step whose loss is not finite, 0 as long as there is none.
+        With the ``last`` of them the step is done. ``first_bad_step`` is the first step whose loss
+        is not finite, 0 as long as there is none.
         """
         xp = self.xp
-        position, loss_sum, weight_sum, n_correct, first_bad_step = counters
+        t, position, loss_sum, weight_sum, n_correct, first_bad_step = counters
         loss_sum = loss_sum + loss.loss_sum
         if loss.n_correct is not None:
             n_correct = n_correct + loss.n_correct
         # the sum stays not finite once it is, and begins every epoch at 0
         is_first = (first_bad_step == 0) & ~xp.isfinite(loss_sum)
         return Counters(
+            t=t + 1 if last else t,
             position=position + m,
             loss_sum=loss_sum,
             weight_sum=weight_sum + weight,
             n_correct=n_correct,
-            first_bad_step=xp.where(is_first, t, first_bad_step),
+            first_bad_step=xp.where(is_first, t + 1, first_bad_step),
         )
 
     # ---- the flat vector -----------------------------------------------------------------
@@ -216,12 +222,15 @@ class Ops:
         g = xp.where(g > limit, limit * xp.ones_like(g), g)
         return xp.where(g < -limit, -limit * xp.ones_like(g), g)
 
-    def add_weights(self, v: Array, a: Array | float, theta: Array, n_weights: int) -> Array:
-        """v* + a theta on the first ``n_weights`` elements, the weight matrices; v elsewhere.
+    def add_weights(
+        self, v: Array, a: float, theta: Array, n_weights: int, factor: Array | None = None
+    ) -> Array:
+        """v* + a theta, or a factor theta, on the weights: theta[:n_weights]; v elsewhere.
 
-        ``v`` may be ``theta`` itself.
+        ``v`` may be ``theta`` itself; ``factor`` is (1,).
         """
-        head = v[:n_weights] + a * theta[:n_weights]
+        rate = a if factor is None else a * factor
+        head = v[:n_weights] + rate * theta[:n_weights]
         return self.xp.concat([head, v[n_weights:]])
 
     # ---- optimizers: theta* and slots* are donated, t (1,) is 1 at the first step -----------
@@ -287,14 +296,3 @@ def total_weight(xp: Namespace, beta: float, t: Array, dtype: object) -> Array:
     """
     log_beta = math.log(beta) if beta > 0 else -math.inf
     return -xp.expm1(xp.astype(t, dtype) * log_beta) / (1.0 - beta)
-
-
-def adam_rate(
-    xp: Namespace, t: Array, lr: Array, beta1: float, beta2: float, eps: float
-) -> tuple[Array, Array]:
-    """``rate`` and ``floor`` (1,) of Adam written as theta -= rate m / (sqrt(v) + floor).
-
-    lr (m / M) / (sqrt(v / V) + eps) = (lr sqrt(V) / M) m / (sqrt(v) + eps sqrt(V))
-    """
-    root_V = xp.sqrt(total_weight(xp, beta2, t, lr.dtype))
-    return lr * root_V / total_weight(xp, beta1, t, lr.dtype), eps * root_V

@@ -25,15 +25,15 @@ class TrainingStep:
     network: Network
     hp: Hyperparameters
     batch_size: int
-    epoch_steps: int
 
     def __call__(self, ops: Ops) -> Callable[[State, Feed], State]:
         network, hp, batch_size = self.network, self.hp, self.batch_size
         xp = ops.xp
 
         def step(state: State, feed: Feed) -> State:
-            theta, t = state.theta, state.t + 1
-            index = ops.take(feed.order, ops.rows(state.position, batch_size))
+            theta, counters = state.theta, Counters(*state[2:])
+            lr = ops.window(feed.lr, state.t, 1)
+            index = ops.window(feed.order, state.position, batch_size)
             if feed.weight is None:
                 weight, total = None, float(batch_size)
                 mean: Array | float = 1.0 / batch_size
@@ -42,7 +42,7 @@ class TrainingStep:
                 total = xp.sum(weight)
                 mean = one_over(xp, total)
 
-            counters, g = Counters(*state[3:]), None
+            g = None
             for start, stop in ops.slices(batch_size):
                 part, m = index[start:stop], stop - start
                 loss, g_part, _ = network.loss_and_grad(
@@ -57,10 +57,9 @@ class TrainingStep:
                 )
                 g = g_part if m == batch_size else ops.add(g, g_part)
                 new_weight = total if start == 0 else 0.0  # of all parts, with the first
-                counters = ops.count(counters, t, loss, new_weight, m)
-            lr = ops.take(feed.lr, state.t % self.epoch_steps)
-            theta, slots = descend(ops, network, hp, theta, g, state.slots, t, lr)
-            return State(theta, slots, t, *counters)
+                counters = ops.count(counters, loss, new_weight, m, stop == batch_size)
+            theta, slots = descend(ops, network, hp, theta, g, state.slots, counters.t, lr)
+            return State(theta, slots, *counters)
 
         return step
 
@@ -86,6 +85,5 @@ def descend(
     if hp.optimizer.l2:
         g = ops.add_weights(g, hp.optimizer.l2, theta, network.n_weights)
     if hp.optimizer.weight_decay:
-        shrink = lr * -hp.optimizer.weight_decay
-        theta = ops.add_weights(theta, shrink, theta, network.n_weights)
+        theta = ops.add_weights(theta, -hp.optimizer.weight_decay, theta, network.n_weights, lr)
     return hp.optimizer.update(ops, theta, g, slots, t, lr)

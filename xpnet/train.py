@@ -92,7 +92,7 @@ def segments(
     n_full, last_batch = divmod(train.n, batch_size)
     epoch_steps = n_full + (last_batch > 0)
     compiled = {
-        size: backend.compile(TrainingStep(network, hp, size, epoch_steps), reference=reference)
+        size: backend.compile(TrainingStep(network, hp, size), reference=reference)
         for size in (batch_size, last_batch)
         if size
     }

@@ -74,8 +74,9 @@ class LossResult(NamedTuple):
 
 
 class Counters(NamedTuple):
-    """What a training counts within an epoch: see ``State``."""
+    """What a training counts: steps, and what happened in the running epoch. See ``State``."""
 
+    t: Array
     position: Array
     loss_sum: Array
     weight_sum: Array

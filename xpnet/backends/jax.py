@@ -13,8 +13,9 @@ from jax import lax
 
 from .. import random
 from ..errors import BackendError, UsageError
-from ..ops import Ops, adam_rate
+from ..ops import Ops
 from ..types import Array
+from .adam import adam_rate
 from .backend import Backend, Data, ManySteps, State, StepFunction
 
 __all__ = ["JaxBackend", "load", "of"]
@@ -102,9 +103,12 @@ class BlockOps(Ops):
     def square_sum(self, g: Any) -> Array:
         return sum(Ops.square_sum(self, block) for block in g.blocks)
 
-    def add_weights(self, v: Any, a: Array | float, theta: Any, n_weights: int) -> Any:
+    def add_weights(
+        self, v: Any, a: float, theta: Any, n_weights: int, factor: Array | None = None
+    ) -> Any:
+        rate = a if factor is None else a * factor
         places = zip(v.offsets, v.blocks, theta.blocks, strict=True)
-        return v.like([V + a * T if offset < n_weights else V for offset, V, T in places])
+        return v.like([V + rate * T if offset < n_weights else V for offset, V, T in places])
 
 
 class CompiledStep(ManySteps):

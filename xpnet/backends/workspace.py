@@ -86,8 +86,10 @@ class WorkspaceOps(Ops):
         return make() if self.workspace is None else self.workspace.constant(key, make)
 
     def rows(self, start: Array | int, m: int) -> Array:
-        zero_on = self.constant(("rows", m), lambda: super(WorkspaceOps, self).rows(0, m))
-        return start + zero_on
+        make = super().rows
+        if isinstance(start, int):
+            return self.constant(("rows", start, m), lambda: make(start, m))
+        return start + self.rows(0, m)
 
     def unpack(
         self, theta: Array, offsets: Sequence[int], shapes: Sequence[tuple[int, ...]]

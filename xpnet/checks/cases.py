@@ -79,15 +79,18 @@ def primitive_cases(seed: int = 0) -> Cases:
         "flushing": np.asarray([2 * FLUSH_EVERY], np.int32),
     }
     counted = Counters(
-        np.asarray([7], np.int32), np.asarray(3.5), np.asarray(6.5), np.asarray(4, np.int32),
-        np.asarray([0], np.int32),
+        np.asarray([1], np.int32), np.asarray([7], np.int32), np.asarray(3.5), np.asarray(6.5),
+        np.asarray(4, np.int32), np.asarray([0], np.int32),
     )  # fmt: skip
-    bad = counted._replace(loss_sum=np.asarray(np.inf), first_bad_step=np.asarray([2], np.int32))
+    bad = counted._replace(loss_sum=np.asarray(np.inf), first_bad_step=np.asarray([1], np.int32))
     of_some = LossResult(np.asarray(0.75), np.asarray(2, np.int32), np.zeros((3, C)))
-    step = times["early"]
     return {
         "rows": {"": (np.asarray([4], np.int32), 3)},
         "take": {"": (vector((M, N_IN)), np.asarray([3, 1, 1], np.int32))},
+        "window": {
+            "integers": (np.arange(40, dtype=np.int32)[::-1].copy(), np.asarray([4], np.int32), 7),
+            "around": (vector(10), np.asarray([28], np.int32), 6),
+        },
         "gather": {
             "uint8": (pixels, index, None, 1 / 255),
             "standardised": (pixels, index, vector(N_IN), positive(N_IN)),
@@ -114,12 +117,13 @@ def primitive_cases(seed: int = 0) -> Cases:
             "far": (vector((M, C), 300.0), answers(C), None, 1 / M),
         },
         "count": {
-            "": (counted, step, of_some, 3.0, 3),
-            "weighted": (counted, step, of_some, np.asarray(2.5), 3),
-            "regression": (counted, step, of_some._replace(n_correct=None), 3.0, 3),
-            "nan": (counted, step, of_some._replace(loss_sum=np.asarray(np.nan)), 3.0, 3),
-            "infinite": (counted, step, of_some._replace(loss_sum=np.asarray(np.inf)), 3.0, 3),
-            "still bad": (bad, step, of_some, 3.0, 3),
+            "": (counted, of_some, 3.0, 3, True),
+            "part": (counted, of_some, 3.0, 3, False),
+            "weighted": (counted, of_some, np.asarray(2.5), 3, True),
+            "regression": (counted, of_some._replace(n_correct=None), 3.0, 3, True),
+            "nan": (counted, of_some._replace(loss_sum=np.asarray(np.nan)), 3.0, 3, True),
+            "infinite": (counted, of_some._replace(loss_sum=np.asarray(np.inf)), 3.0, 3, True),
+            "still bad": (bad, of_some, 3.0, 3, True),
         },
         "unpack": {"": (vector(128), [0, 64], [(3, 4), (5,)])},
         "pack": {"": ([vector((3, 4)), vector(5)], [0, 64], 128)},
@@ -129,7 +133,7 @@ def primitive_cases(seed: int = 0) -> Cases:
         "clip_value": {"": (vector(), 0.5)},
         "add_weights": {
             "l2": (vector(), 0.1, vector(), 30_000),
-            "array": (vector(), lr, vector(), N),
+            "decay": (vector(), -0.1, vector(), N, lr),
         },
         "sgd": {"": (vector(), vector(), lr)},
         "momentum": {

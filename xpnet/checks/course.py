@@ -47,9 +47,7 @@ def check_course(subject: Subject, backend: Backend) -> Iterator[Row]:
         exact, ours = advance(exact), advance(ours)
         last = compare_tracks(f"course of {step} steps", exact, ours, hp.dtype)
         if not last.passed:
-            where = first_divergence(
-                subject.network, hp, ours, before, exact.feed, subject.epoch_steps
-            )
+            where = first_divergence(subject.network, hp, ours, before, exact.feed)
             yield last._replace(note=f"step {step}, {where}")
             return
     yield last
@@ -79,7 +77,7 @@ def start_track(subject: Subject, backend: Backend, dtype: str, *, reference: bo
     order = backend.permutation(hp.seed, 0, data.n)
     rates = epoch_rates(backend, dataclasses.replace(hp, dtype=dtype), 0, data.n)
     feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order, rates)
-    build = TrainingStep(network, hp, subject.batch_size, subject.epoch_steps)
+    build = TrainingStep(network, hp, subject.batch_size)
     ops = backend.reference_ops() if reference else backend.ops()
     return Track(backend, ops, backend.compile(build, reference=reference), state, feed)
 

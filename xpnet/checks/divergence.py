@@ -27,17 +27,16 @@ def first_divergence(
     ours: Any,
     before: State,
     feed: Feed,
-    epoch_steps: int,
 ) -> str:
     """Repeat a step from the state ``before`` on both sides; name the first call that parts.
 
     ``ours`` is the track of the backend, ``before`` and ``feed`` are exact, on the host.
     """
     numpy = backends.get("numpy")
-    exact = record(network, hp, numpy.reference_ops(), numpy, before, feed, epoch_steps)
+    exact = record(network, hp, numpy.reference_ops(), numpy, before, feed)
     xp, place = ours.backend.xp, ours.backend.asarray
     placed = convert(before, hp.dtype, lambda host: xp.asarray(place(host), copy=True))
-    theirs = record(network, hp, ours.ops, ours.backend, placed, ours.feed, epoch_steps)
+    theirs = record(network, hp, ours.ops, ours.backend, placed, ours.feed)
     limit = TOLERANCES["network", hp.dtype].limit
     for wanted, call in zip(exact, theirs, strict=True):
         pairs = zip(leaves(call.result), leaves(wanted.result), strict=True)
@@ -49,7 +48,7 @@ def first_divergence(
 
 
 def record(
-    network: Network, hp: Hyperparameters, ops: Ops, backend: Any, state: State, feed: Feed, n: int
+    network: Network, hp: Hyperparameters, ops: Ops, backend: Any, state: State, feed: Feed
 ) -> list[Call]:
     """The calls of one step, run eagerly."""
 
@@ -62,7 +61,7 @@ def record(
 
     recorder = Recorder(ops, snapshot)
     batch_size = min(hp.batch_size, feed.X.shape[0])
-    step = TrainingStep(located(network), hp, batch_size, n)(recorder)  # type: ignore[arg-type]
+    step = TrainingStep(located(network), hp, batch_size)(recorder)  # type: ignore[arg-type]
     backend.loop(step, state, feed, 1)
     return recorder.calls
 

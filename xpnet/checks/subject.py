@@ -38,10 +38,6 @@ class Subject(NamedTuple):
             return self.network.init(self.hp.seed, dtype)
         return self.theta.astype(np.float32).astype(dtype)
 
-    @property
-    def epoch_steps(self) -> int:
-        return -(-self.data.n // self.batch_size)
-
 
 def donated(backend: Backend) -> Callable[[Array], Array]:
     """Places an array on the backend as a copy of its own, which may be overwritten."""

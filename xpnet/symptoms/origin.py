@@ -43,14 +43,14 @@ def find_origin(
     losses: list[float] = []
     for step in range(run.step, run.epoch_steps):
         size = min(batch_size, data.n - step * batch_size)
-        build = TrainingStep(network, hp, size, run.epoch_steps)
+        build = TrainingStep(network, hp, size)
         if size not in steps:
             steps[size] = backend.compile(build, reference=not fast)
         before = on_host(backend, state)
         state = source.loop(steps[size], state, step, 1)
         after = on_host(backend, state)
         if after.first_bad_step.any() or not np.isfinite(after.theta).all():
-            what = first_bad(network, hp, backend, before, source, size, step, run.epoch_steps)
+            what = first_bad(network, hp, backend, before, source, size, step)
             where = f"at step {step + 1} of epoch {run.epoch + 1} {what} is the first"
             largest = f"the largest weight is {np.abs(before.theta).max():.2g} there"
             return Origin(f"{where} that is not finite; {largest}", tuple(losses))
@@ -67,11 +67,10 @@ def first_bad(
     source: Source,
     size: int,
     step: int,
-    epoch_steps: int,
 ) -> str:
     """What the first primitive that is not finite computes in step ``step``, after ``before``."""
     recorder = Recorder(backend.reference_ops(), lambda value: on_host(backend, value))
-    build = TrainingStep(located(network), hp, size, epoch_steps)
+    build = TrainingStep(located(network), hp, size)
     placed = map_arrays(lambda a: backend.xp.asarray(backend.asarray(a), copy=True), before)
     after = on_host(backend, source.loop(build(recorder), placed, step, 1))  # type: ignore[arg-type]
     call = next((c for c in recorder.calls if not all_finite(c.result)), None)

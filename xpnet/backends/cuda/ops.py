@@ -10,7 +10,7 @@ import numpy as np
 from ...activations import Activation
 from ...random import DROPOUT, as_int32
 from ...types import Array, Counters, LossResult, Noise
-from .vector import MOST_SUMS, THREADS, VectorOps, plain
+from .vector import MOST_SUMS, THREADS, VectorOps, blocks_for, plain
 
 __all__ = ["CudaOps"]
 
@@ -25,6 +25,16 @@ class CudaOps(VectorOps):
     """Kernels where arguments are contiguous and of one dtype; sums have a fixed order."""
 
     # ---- a batch and the layers ------------------------------------------------------------
+
+    def window(self, A: Array, start: Array, m: int) -> Array:
+        if A.dtype != np.int32 and not plain(A.dtype, A):
+            return super().window(A, start, m)
+        real = np.dtype(np.float32) if A.dtype == np.int32 else A.dtype
+        name = "window_ints" if A.dtype == np.int32 else "window_reals"
+        out = self.empty((m,), A.dtype)
+        arguments = (A, start, out, np.int32(m), np.int32(len(A)))
+        self.launcher.launch(real, name, (blocks_for(m),), (THREADS,), arguments)
+        return out
 
     def gather(
         self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: Any
@@ -161,14 +171,15 @@ class CudaOps(VectorOps):
         return LossResult(loss_sum, n_right, dlogits)
 
     def count(
-        self, counters: Counters, t: Array, loss: LossResult, weight: Array | float, m: int
+        self, counters: Counters, loss: LossResult, weight: Array | float, m: int, last: bool
     ) -> Counters:
         number, weight_at = (weight, None) if isinstance(weight, float) else (0.0, weight)
         sums = counters.loss_sum, counters.weight_sum, loss.loss_sum
         vectors = sums if weight_at is None else (*sums, weight_at)
         if not plain(counters.loss_sum.dtype, *vectors):
-            return super().count(counters, t, loss, weight, m)
+            return super().count(counters, loss, weight, m, last)
         real = counters.loss_sum.dtype
-        arguments = (t, loss.loss_sum, loss.n_correct, weight_at, real.type(number), np.int32(m))
+        added = (loss.loss_sum, loss.n_correct, weight_at, real.type(number))
+        arguments = (*added, np.int32(m), np.int32(last))
         self.launcher.launch(real, "count", (1,), (1,), (*arguments, *counters))
         return counters

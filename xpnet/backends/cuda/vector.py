@@ -75,12 +75,13 @@ class VectorOps(WorkspaceOps):
         self.each("clip_value", g.size, g, g, g.dtype.type(limit), np.int32(g.size))
         return g
 
-    def add_weights(self, v: Array, a: Array | float, theta: Array, n_weights: int) -> Array:
-        vectors = [] if isinstance(a, float) else [a]
-        if not plain(v.dtype, v, theta, *vectors):
-            return super().add_weights(v, a, theta, n_weights)
-        number, a_at = (a, None) if isinstance(a, float) else (0.0, a)
-        arguments = (v, a_at, v.dtype.type(number), theta, np.int32(n_weights))
+    def add_weights(
+        self, v: Array, a: float, theta: Array, n_weights: int, factor: Array | None = None
+    ) -> Array:
+        vectors = (v, theta) if factor is None else (v, theta, factor)
+        if not plain(v.dtype, *vectors):
+            return super().add_weights(v, a, theta, n_weights, factor)
+        arguments = (v, factor, v.dtype.type(a), theta, np.int32(n_weights))
         self.each("add_weights", n_weights, v, *arguments)
         return v
 

@@ -85,7 +85,7 @@ class SampleBySample(ManySteps):
                 state = self.step(state, feed)
             return state
         number = state.theta.dtype.type
-        first = state.t[0] % self.build.epoch_steps
+        first = state.t[0] % len(feed.lr)
         m = self.build.batch_size
         buffer = (len(self.widths), m, int(self.widths.max()))
         loss_sum, n_correct, bad_step = run_steps(

@@ -44,6 +44,9 @@ class NumpyOps(WorkspaceOps):
         out = self.empty((len(index), *A.shape[1:]), A.dtype)
         return A.take(index, axis=0, out=out, mode="clip")  # "raise" would buffer the output
 
+    def window(self, A: Array, start: Array, m: int) -> Array:
+        return A.take(self.rows(start, m), out=self.empty((m,), A.dtype), mode="wrap")
+
     def gather(
         self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: Any
     ) -> Array:
@@ -157,12 +160,14 @@ class NumpyOps(WorkspaceOps):
     def clip_value(self, g: Array, limit: float) -> Array:
         return np.clip(g, -limit, limit, out=g)
 
-    def add_weights(self, v: Array, a: Array | float, theta: Array, n_weights: int) -> Array:
-        head = v[:n_weights]
+    def add_weights(
+        self, v: Array, a: float, theta: Array, n_weights: int, factor: Array | None = None
+    ) -> Array:
+        head, rate = v[:n_weights], a if factor is None else a * factor
         if v is theta:
-            head *= 1.0 + a
+            head *= 1.0 + rate
         else:
-            head += a * theta[:n_weights]
+            head += rate * theta[:n_weights]
         return v
 
     def sgd(self, theta: Array, g: Array, lr: Array) -> Array:
@@ -246,7 +251,7 @@ def rows_at_a_time(m: int) -> int:
 def adam_rate(t: Array, lr: Array, beta1: float, beta2: float, eps: float) -> tuple[float, float]:
     """``rate`` and ``floor`` of theta -= rate m / (sqrt(v) + floor), where no vector is divided.
 
-    In Python floats, one call a step: see ``ops.adam_rate`` for the formula.
+    In Python floats, one call a step: see ``backends.adam`` for the formula.
     """
     M = (1.0 - beta1 ** int(t[0])) / (1.0 - beta1)
     root_V = ((1.0 - beta2 ** int(t[0])) / (1.0 - beta2)) ** 0.5

@@ -9,8 +9,9 @@ import array_api_compat.torch as xp
 import torch
 
 from ...activations import Activation
-from ...ops import FLUSH_EVERY, TINY, Ops, adam_rate
+from ...ops import FLUSH_EVERY, TINY, Ops
 from ...types import Array, LossResult
+from ..adam import adam_rate
 
 __all__ = ["TorchOps"]
 
@@ -95,8 +96,10 @@ class TorchOps(Ops):
     def clip_value(self, g: Array, limit: float) -> Array:
         return g.clamp_(-limit, limit)
 
-    def add_weights(self, v: Array, a: Array | float, theta: Array, n_weights: int) -> Array:
-        v[:n_weights] += a * theta[:n_weights]
+    def add_weights(
+        self, v: Array, a: float, theta: Array, n_weights: int, factor: Array | None = None
+    ) -> Array:
+        v[:n_weights] += (a if factor is None else a * factor) * theta[:n_weights]
         return v
 
     def sgd(self, theta: Array, g: Array, lr: Array) -> Array:

@@ -1,10 +1,11 @@
 // What a training counts, by one thread, so that it is one node of a graph and not ten.
 
-// As Ops.count: counters after `m` more samples in step *t. n_correct_at is null where nothing is
-// classified; weight_at points to the samples' sum of weights, or is null for `weight`.
+// As Ops.count: counters after `m` more samples, and the step done if they are its last.
+// n_correct_at is null where nothing is classified; weight_at points to the samples' sum of
+// weights, or is null for `weight`.
 extern "C" __global__ void count(
-    const int* t, const real* loss_at, const int* n_correct_at, const real* weight_at, real weight,
-    int m, int* position, real* loss_sum, real* weight_sum, int* n_correct, int* first_bad_step)
+    const real* loss_at, const int* n_correct_at, const real* weight_at, real weight, int m,
+    int last, int* t, int* position, real* loss_sum, real* weight_sum, int* n_correct, int* first_bad_step)
 {
     if (threadIdx.x || blockIdx.x)
         return;
@@ -15,5 +16,6 @@ extern "C" __global__ void count(
     if (n_correct_at)
         *n_correct += *n_correct_at;
     if (!*first_bad_step && !(sum - sum == 0))  // not so for infinity and NaN alone
-        *first_bad_step = *t;
+        *first_bad_step = *t + 1;
+    *t += last;
 }

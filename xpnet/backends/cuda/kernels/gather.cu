@@ -1,3 +1,24 @@
+// out (m,) = elements of A (n,) from *start on; after its end it begins anew.
+template <typename Value>
+__device__ __forceinline__ void read_window(
+    const Value* A, const int* start, Value* out, int m, int n)
+{
+    FOR_EACH(i, m)
+        out[i] = A[(*start + i) % n];
+}
+
+extern "C" __global__ void window_ints(
+    const int* A, const int* start, int* out, int m, int n)
+{
+    read_window(A, start, out, m, n);
+}
+
+extern "C" __global__ void window_reals(
+    const real* A, const int* start, real* out, int m, int n)
+{
+    read_window(A, start, out, m, n);
+}
+
 // x = (row index[i] of X - shift) * scale, cast: the batch, from bytes or from real numbers.
 //
 // shift is (n,), or null for 0; scales is (n,), or null for `scale` everywhere.

@@ -29,11 +29,12 @@ extern "C" __global__ void clip_value(real* g, real limit, int n)
     }
 }
 
-// v += a theta on the first n elements; a_at points to a, or is null for `a`.
-extern "C" __global__ void add_weights(real* v, const real* a_at, real a, const real* theta, int n)
+// v += a *factor theta on the first n elements; factor may be null for 1.
+extern "C" __global__ void add_weights(
+    real* v, const real* factor, real a, const real* theta, int n)
 {
-    if (a_at)
-        a = *a_at;
+    if (factor)
+        a *= *factor;
     FOR_EACH(i, n)
         v[i] += a * theta[i];
 }
