@@ -16,12 +16,13 @@ from xpnet.backends.cuda import CudaOps, source
 from xpnet.backends.numpy import NumpyBackend
 from xpnet.backends.numpy.recorded import OnRecordedMemory, RecordedStep
 from xpnet.backends.numpy.recording import bare
-from xpnet.backends.workspace import Workspace, on_workspace
+from xpnet.backends.workspace import Workspace, WorkspaceOps, on_workspace
 from xpnet.checks import parity
 from xpnet.checks.cases import convert, leaves, primitive_cases, primitives
 from xpnet.checks.compare import TOLERANCES, relative_error
 from xpnet.checks.subject import Subject
 from xpnet.data import Dataset
+from xpnet.errors import TrainingError
 from xpnet.ops import Ops
 from xpnet.optim import SGD, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.types import Noise
@@ -64,7 +65,7 @@ def odd_cases():
 
     names = "affine_grad", "softmax_xent", "sigmoid_xent", "dropout", "gather"
     cases = {name: {} for name in names}
-    for m, n in [(1, 1), (2, 33), (31, 32), (65, 31), (200, 7), (300, 70), (4200, 3)]:
+    for m, n in [(1, 1), (2, 33), (31, 32), (65, 31), (256, 7), (300, 70), (4200, 3)]:
         size = f"{m}x{n}"
         x, W, b = rng.random((m, 5)), vector(5, n), vector(n)
         dy = rng.random((m, n))  # positive: long sums in which nothing cancels
@@ -195,6 +196,8 @@ class SimulatedBackend(Backend):
         super().__init__("numpy", compat_numpy, device_name="simulated", version="0")
         self.simulator = simulator
 
+    kind = CudaOps
+
     def ops(self):
         return ops_on(self.simulator)
 
@@ -205,7 +208,7 @@ class SimulatedBackend(Backend):
         if reference:
             return build(self.reference_ops())
         workspace = Workspace(self.simulator.empty)
-        ops = CudaOps(compat_numpy, None, self.simulator, workspace)
+        ops = self.kind(compat_numpy, None, self.simulator, workspace)
         return on_workspace(build, ops, workspace)
 
 
@@ -242,6 +245,7 @@ class RecordingLauncher:
     def __init__(self, simulator, recording):
         self.simulator, self.recording = simulator, recording
         self.empty = simulator.empty
+        self.aside, self.join = simulator.aside, simulator.join
 
     def matmul(self, a, b, out):
         self.recording.note(self.simulator.matmul, *bare((a, b, out)))
@@ -319,6 +323,45 @@ def test_two_trainings_are_equal_bit_for_bit(simulator):
         )  # fmt: skip
         found.append([theta.copy() for _, theta in run][-1])
     np.testing.assert_array_equal(*found)
+
+
+class NeverJoined(CudaOps):
+    """The planted fault: the gradients are used whether they are there or not."""
+
+    pack = WorkspaceOps.pack
+
+
+def trained(simulator, ops):
+    """Losses and weights with work aside done at once, and as late as it may be."""
+    case = subject("float32", optimizer=AdamW(0.01, weight_decay=0.1))
+    backend = SimulatedBackend(simulator)
+    backend.kind = ops
+    found = []
+    for late in (False, True):
+        simulator.late = late
+        run = xpnet.fit(case.network, case.data, backend=backend, epochs=2, batch_size=16)
+        found.append([np.asarray(a) for report, theta in run for a in (report.train_loss, theta)])
+    return found
+
+
+@pytest.fixture
+def patient(simulator, monkeypatch):
+    """The simulator, put back as it was after a test that makes it late."""
+    monkeypatch.setattr(simulator, "late", False)
+    monkeypatch.setattr(simulator, "waiting", [])
+    return simulator
+
+
+def test_what_is_done_aside_is_done_before_it_is_needed(patient):
+    at_once, late = trained(patient, CudaOps)
+    assert len(at_once) == 4
+    for a, b in zip(at_once, late, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_gradient_that_is_not_waited_for_is_noticed(patient):
+    with pytest.raises(TrainingError, match="no longer finite at step 1"):
+        trained(patient, NeverJoined)
 
 
 # ---- faults planted in the kernels are found ---------------------------------------------------

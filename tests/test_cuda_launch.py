@@ -4,7 +4,9 @@ CuPy's operations need a GPU, but shapes, strides, views and pointers do not: wh
 primitives pass to a kernel is what they would pass on a GPU.
 """
 
-from typing import NamedTuple
+import itertools
+import weakref
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +17,10 @@ import array_api_compat.cupy as compat_cupy
 from simulator import COMPILER, Simulator
 
 from xpnet.backends.cuda import CudaOps
+from xpnet.backends.cuda import branch as branching
+from xpnet.backends.cuda import captured as capturing
 from xpnet.backends.cuda import cupy as launching
+from xpnet.backends.cuda.captured import STEPS_A_GRAPH, CapturedStep
 from xpnet.checks.cases import convert, leaves, primitive_cases, primitives
 from xpnet.checks.compare import TOLERANCES, relative_error
 from xpnet.errors import BackendError
@@ -136,9 +141,10 @@ class Order(NamedTuple):
 
 
 class FakeStream:
-    """Captures by letting the step run, and replays by running it again."""
+    """Captures by letting the step run; its graph remembers how often it ran, and is launched."""
 
-    def __init__(self):
+    def __init__(self, non_blocking):
+        assert non_blocking, "another library's work on the default stream would end the capture"
         self.captured = []
 
     def __enter__(self):
@@ -148,31 +154,40 @@ class FakeStream:
         return None
 
     def begin_capture(self):
+        assert not self.captured
         self.captured.append("begun")
+        counting.calls = 0
 
     def end_capture(self):
+        assert self.captured == ["begun"]
         self.captured.append("ended")
-        return FakeGraph()
+        return FakeGraph(counting.calls)
 
 
 class FakeGraph:
-    launches = 0
+    launched: ClassVar = []
 
-    def launch(self, stream):
-        assert isinstance(stream, FakeStream)
-        FakeGraph.launches += 1
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+
+    def launch(self):
+        FakeGraph.launched.append(self.n_steps)
 
 
 @pytest.fixture
 def fake_cuda(monkeypatch):
-    monkeypatch.setattr(launching.cupy.cuda, "Stream", FakeStream)
-    FakeGraph.launches = 0
+    monkeypatch.setattr(capturing.cupy.cuda, "Stream", FakeStream)
+    FakeGraph.launched.clear()
 
 
 def counting(state, feed):
     """A step that adds 1 to theta, in place, and to t."""
+    counting.calls += 1
     state.theta[...] += 1
     return state._replace(t=state.t + 1)
+
+
+counting.calls = 0
 
 
 def refuse(stream):
@@ -186,18 +201,38 @@ def start():
 
 
 def test_a_captured_step_is_replayed_and_not_run(fake_cuda):
-    step = launching.CapturedStep(counting)
+    step = CapturedStep(counting)
     state, feed = start()
     state = step.many(state, feed, 7)
-    assert FakeGraph.launches == 5  # two steps settle, one is captured, which does nothing
-    assert step.stream.captured == ["begun", "ended"]
+    assert FakeGraph.launched == 5 * [1]  # two steps settle, one is captured, which does nothing
     state = step.many(state, feed, 4)
-    assert FakeGraph.launches == 9
+    assert FakeGraph.launched == 9 * [1]
+
+
+def test_many_steps_are_replayed_as_one_graph(fake_cuda):
+    step = CapturedStep(counting)
+    state, feed = start()
+    step.many(state, feed, 2 + 2 * STEPS_A_GRAPH + 3)
+    assert FakeGraph.launched == 2 * [STEPS_A_GRAPH] + 3 * [1]
+
+
+def test_what_went_wrong_first_is_what_is_said(fake_cuda, monkeypatch):
+    def breaks(state, feed):
+        if state.t[0] >= 2:
+            raise RuntimeError("the reason")
+        return counting(state, feed)
+
+    def invalidated(self):
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(FakeStream, "end_capture", invalidated)
+    with pytest.raises(BackendError, match="the reason"):
+        CapturedStep(breaks, required=True).many(*start(), 7)
 
 
 def test_what_cannot_be_captured_is_an_error_where_it_must_be(fake_cuda, monkeypatch):
     monkeypatch.setattr(FakeStream, "begin_capture", refuse)
-    step = launching.CapturedStep(counting, required=True)
+    step = CapturedStep(counting, required=True)
     with pytest.raises(BackendError, match=r"captured .*operation not permitted.: --graph auto"):
         step.many(*start(), 7)
 
@@ -208,19 +243,19 @@ def test_a_capture_without_memory_is_no_matter_of_graphs(fake_cuda, monkeypatch)
 
     monkeypatch.setattr(FakeStream, "begin_capture", no_memory)
     with pytest.raises(MemoryError, match="of the GPU"):
-        launching.CapturedStep(counting).many(*start(), 7)
+        CapturedStep(counting).many(*start(), 7)
 
 
 def test_what_cannot_be_captured_runs_call_by_call_after_one_warning(fake_cuda, monkeypatch):
     monkeypatch.setattr(FakeStream, "begin_capture", refuse)
-    step = launching.CapturedStep(counting)
+    step = CapturedStep(counting)
     state, feed = start()
     with pytest.warns(UserWarning, match="captured as a CUDA graph .operation not permitted.: it"):
         state = step.many(state, feed, 7)
     state = step.many(state, feed, 4)  # warnings are errors here: there is no second one
     assert state.theta.tolist() == [11, 11]
     assert state.t.tolist() == [11]
-    assert FakeGraph.launches == 0
+    assert FakeGraph.launched == []
 
 
 def test_results_that_lie_elsewhere_are_put_in_their_places(fake_cuda, monkeypatch):
@@ -233,10 +268,101 @@ def test_results_that_lie_elsewhere_are_put_in_their_places(fake_cuda, monkeypat
     monkeypatch.setattr(FakeStream, "begin_capture", refuse)
     state, feed = start()
     with pytest.warns(UserWarning, match="could not be captured"):
-        state = launching.CapturedStep(step).many(state._replace(slots=(np.zeros(2),)), feed, 7)
+        state = CapturedStep(step).many(state._replace(slots=(np.zeros(2),)), feed, 7)
     assert state.theta.tolist() == [7, 7]
     assert state.slots[0].tolist() == [14, 14]
     assert state.t.tolist() == [7]
+
+
+# ---- branches of a graph ---------------------------------------------------------------------
+
+
+class Line:
+    """A stream that writes down what happens on it, and what it waits for."""
+
+    def __init__(self, non_blocking=True):
+        self.ptr = id(self)
+        self.events = []
+        self.before = None
+
+    def __enter__(self):
+        self.before, Line.current = Line.current, self
+
+    def __exit__(self, *_):
+        Line.current = self.before
+
+    def record(self, event):
+        self.events.append(event)
+        return event
+
+    def wait_event(self, event):
+        self.events.append(("waits for", event))
+
+
+class Arrays:
+    """Arrays that can be watched."""
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    numbers = itertools.count()
+    monkeypatch.setattr(branching.cupy.cuda, "Stream", Line)
+    monkeypatch.setattr(branching.cupy.cuda, "Event", lambda **_: f"event {next(numbers)}")
+    monkeypatch.setattr(launching.cupy.cuda, "get_current_stream", lambda: Line.current)
+    monkeypatch.setattr(launching.cupy, "empty", lambda *_: Arrays())
+    Line.current = Line()
+    return Line.current
+
+
+def test_what_is_launched_aside_is_waited_for_where_branches_join(lines):
+    launcher = launching.CupyLauncher()
+    read = Arrays()
+    there = weakref.ref(read)
+    with launcher.branching(lines):
+        side = launcher.branch.side
+        lines.events.append("a")
+        with launcher.aside(read):
+            Line.current.events.append("b")
+        del read
+        lines.events.append("c")
+        assert there() is not None, "its memory may not be given away before b is done"
+        launcher.join()
+        launcher.join()
+        lines.events.append("d")
+        assert there() is None
+    assert lines.events == ["a", "event 0", "c", ("waits for", "event 1"), "d"]
+    assert side.events == [("waits for", "event 0"), "b", "event 1"]
+
+
+def test_without_a_capture_there_are_no_branches(lines):
+    launcher = launching.CupyLauncher()
+    with launcher.aside():
+        Line.current.events.append("a")
+    launcher.join()
+    assert lines.events == ["a"]
+
+
+def test_products_at_a_time_do_not_share_a_workspace(lines):
+    class Library:
+        def matmul(self, a, b, out, workspace, stream, *_):
+            seen.append((stream, workspace))
+            return True
+
+    seen = []
+    launcher = launching.CupyLauncher()
+    launcher.library = Library()
+    launcher.matmul(None, None, None)
+    with launcher.branching(lines):
+        side = launcher.branch.side
+        ready = launcher.workspaces[True]
+        with launcher.aside():
+            launcher.matmul(None, None, None)
+        launcher.matmul(None, None, None)
+    (_, main), (stream, aside), (_, main_again) = seen
+    assert stream == side.ptr
+    assert main is main_again
+    assert aside is ready, "had before the capture began"
+    assert aside is not main
 
 
 @pytest.mark.parametrize(("relu", "kept"), [(np.maximum, True), (np.fmax, False), (None, False)])
@@ -254,7 +380,8 @@ def test_a_relu_that_swallows_nan_is_not_used(monkeypatch, relu, kept):
     stream = type("Stream", (), {"ptr": 0})
     monkeypatch.setattr(launching.cupy.cuda, "get_current_stream", lambda: stream)
     launcher = launching.CupyLauncher()
-    launcher.blas = Library(), None
+    launcher.library = Library()
+    launcher.workspaces[False] = None
     x, b, out = np.ones((2, 2), np.float32), np.ones(2, np.float32), np.empty((2, 2), np.float32)
     assert launcher.affine(x, x, b, "relu", out) == kept
     assert launcher.affine(x, x, b, "identity", out)

@@ -19,6 +19,7 @@ from cuda.pathfinder import DynamicLibNotFoundError
 from xpnet.backends.backend import GRAPH, PRECISION
 from xpnet.backends.cuda import cublaslt, usable
 from xpnet.backends.cuda import cupy as launching
+from xpnet.backends.cuda.captured import CapturedStep
 from xpnet.backends.cuda.failures import explaining
 
 runtime = cupy.cuda.runtime
@@ -205,9 +206,10 @@ def test_the_backend_is_configured(backend, monkeypatch):
             other = backend.configured(precision=precision, graph=graph)
             assert other.launcher.precision == precision
             step = other.compile(build)
-            captured = isinstance(step, launching.CapturedStep)
+            captured = isinstance(step, CapturedStep)
             assert captured == (graph != "never")
             assert not captured or step.required == (graph == "require")
+            assert not captured or step.launcher is other.launcher, "its graph has branches"
     with pytest.raises(UsageError, match="unknown precision 'fp23': did you mean 'fp32'"):
         backend.configured(precision="fp23")
     with pytest.raises(UsageError, match="the reference has no precision bf16"):
@@ -221,9 +223,10 @@ def test_what_is_not_ours_is_not_captured_unless_it_is_required(backend, monkeyp
     monkeypatch.setattr(backend, "device", FakeDevice())
     build = TrainingStep(Network(4, [Own(3)]), Hyperparameters(), 2)
     with pytest.warns(UserWarning, match="not all parts of this training are xpnet's own"):
-        assert not isinstance(backend.compile(build), launching.CapturedStep)
+        assert not isinstance(backend.compile(build), CapturedStep)
     required = backend.configured(graph="require").compile(build)
-    assert isinstance(required, launching.CapturedStep)
+    assert isinstance(required, CapturedStep)
+    assert required.launcher is None, "who knows when somebody else reads a gradient"
 
 
 class FakeDevice(contextlib.nullcontext):
@@ -238,4 +241,4 @@ def test_a_missing_cublaslt_is_named(monkeypatch):
     monkeypatch.setattr(pathfinder, "load_nvidia_dynamic_lib", raising(error))
     launching.cublaslt.cache_clear()
     with pytest.raises(BackendError, match=r"cuBLASLt, of the CUDA Toolkit, is missing .*pip inst"):
-        launching.CupyLauncher().blas  # noqa: B018
+        launching.CupyLauncher().library  # noqa: B018

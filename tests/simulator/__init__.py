@@ -5,6 +5,8 @@ import pathlib
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -33,10 +35,13 @@ class Simulator:
 
     ``mutate`` may change the source: a test of the tests. Every launch draws its order of
     threads from the next seed. ``fuses`` are the activations that its products can end with.
+    With ``late`` what is launched aside is done when it must be, and not before.
     """
 
     def __init__(self, folder, mutate=lambda text: text, reals=tuple(REALS)):
         self.seed = 0
+        self.late = self.apart = False
+        self.waiting = []
         self.fuses = ()
         self.launched = []
         text = mutate(source())
@@ -48,7 +53,25 @@ class Simulator:
         memory = bytearray(b"\xff" * (GUARD + n_bytes + GUARD))
         return np.ndarray(shape, dtype, buffer=memory, offset=GUARD)
 
+    @contextmanager
+    def aside(self, *_):
+        """At once or, with ``late``, as late as it may be: within ``join``."""
+        self.apart = self.late
+        yield
+        self.apart = False
+
+    def join(self):
+        waiting, self.waiting = self.waiting, []
+        for call in waiting:
+            call()
+
     def matmul(self, a, b, out):
+        if self.apart:
+            self.waiting.append(partial(self.multiply, a, b, out))
+        else:
+            self.multiply(a, b, out)
+
+    def multiply(self, a, b, out):
         """Exact but for the last rounding: it is the kernels that are tested."""
         out[...] = np.matmul(a, b, dtype=np.float64)
 
@@ -58,7 +81,13 @@ class Simulator:
             out[...] = ACTIVATIONS[f].function(np, z)
         return f in self.fuses
 
-    def launch(self, real, name, grid, block, arguments, shared=0):
+    def launch(self, *args, **options):
+        if self.apart:
+            self.waiting.append(partial(self.run, *args, **options))
+        else:
+            self.run(*args, **options)
+
+    def run(self, real, name, grid, block, arguments, shared=0):
         self.seed += 1
         self.launched.append(name)
         triple = ctypes.c_uint * 3

@@ -17,7 +17,8 @@ from ..ops import Ops
 from ..types import Array
 from .backend import GRAPH, PRECISION, Backend, Data, State, StepFunction
 from .cuda import CudaOps
-from .cuda.cupy import CapturedStep, CupyLauncher
+from .cuda.captured import CapturedStep
+from .cuda.cupy import CupyLauncher
 from .cuda.failures import explaining
 from .cuda.link import CupyLink
 from .cuda.usable import check_build, check_device, check_driver, check_kernel
@@ -59,7 +60,8 @@ class CupyBackend(Backend):
         workspace = Workspace(self.launcher.empty)
         ops = CudaOps(self.xp, self.device, self.launcher, workspace)
         step = on_workspace(build, ops, workspace)
-        if self.graph == "auto" and not is_ours(build):
+        ours = is_ours(build)
+        if self.graph == "auto" and not ours:
             warnings.warn(
                 "not all parts of this training are xpnet's own: its step is not captured as a "
                 "CUDA graph, which would not run them every time; --graph require captures it",
@@ -68,7 +70,8 @@ class CupyBackend(Backend):
             return step
         if self.graph == "never":
             return step
-        return CapturedStep(step, required=self.graph == "require")
+        launcher = self.launcher if ours else None  # others may read a gradient before it is there
+        return CapturedStep(step, launcher, required=self.graph == "require")
 
     def loop(self, step: StepFunction[State, Data], state: State, data: Data, n: int) -> State:
         with explaining(), self.device:

@@ -63,8 +63,8 @@ class ReplayedStep(ManySteps):
         """
 
     @abstractmethod
-    def replay(self) -> None:
-        """Do the step that was written down."""
+    def replay(self, n: int) -> None:
+        """Do ``n`` times the step that was written down."""
 
     def many(self, state: Any, feed: Any, n: int) -> Any:
         if not self.works_on(state, feed):
@@ -87,8 +87,7 @@ class ReplayedStep(ManySteps):
             self.feed = feed._replace(order=self.copy(feed.order), lr=self.copy(feed.lr))
             n -= self.record()
             self.recorded = True
-        for _ in range(n):
-            self.replay()
+        self.replay(n)
         return self.state
 
     def works_on(self, state: Any, feed: Any) -> bool:

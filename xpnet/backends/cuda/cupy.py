@@ -1,4 +1,4 @@
-"""CuPy as the launcher, and its way to capture a step.
+"""CuPy as the launcher.
 
 CuPy compiles the kernels on their first use, and keeps them on disk. Its own matrix products refuse
 to be captured, so they are cuBLASLt's.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import cupy
@@ -18,12 +18,11 @@ import numpy as np
 
 from ...errors import BackendError
 from ...types import Array
-from ..replayed import ReplayedStep
+from .branch import Branch
 from .cublaslt import WORKSPACE_BYTES, CublasLt
-from .failures import first_line
 from .source import source
 
-__all__ = ["CapturedStep", "CupyLauncher"]
+__all__ = ["CupyLauncher"]
 
 TYPES = {"float32": "float", "float64": "double"}
 NULL = np.uint64(0)
@@ -41,18 +40,50 @@ class CupyLauncher:
 
     def __init__(self, precision: str = "fp32") -> None:
         self.precision = precision
+        self.branch: Branch | None = None
+        self.workspaces: dict[bool, Array] = {}
 
     @functools.cached_property
-    def blas(self) -> tuple[CublasLt, Array]:
-        """cuBLASLt and the memory it may use."""
-        return CublasLt(cublaslt(), self.precision), cupy.empty(WORKSPACE_BYTES, np.uint8)
+    def library(self) -> CublasLt:
+        return CublasLt(cublaslt(), self.precision)
+
+    def workspace(self, is_aside: bool) -> Array:
+        """The memory that cuBLASLt may use, which two products at a time cannot share."""
+        if is_aside not in self.workspaces:
+            self.workspaces[is_aside] = cupy.empty(WORKSPACE_BYTES, np.uint8)
+        return self.workspaces[is_aside]
+
+    @contextmanager
+    def branching(self, main: Any) -> Iterator[None]:
+        """Within, ``aside`` makes a branch of the graph that is captured on the stream ``main``."""
+        self.workspace(is_aside=True)
+        self.branch = Branch(main)
+        try:
+            yield
+        finally:
+            self.branch = None
+
+    def aside(self, *arrays: Array) -> AbstractContextManager[Any]:
+        return self.branch.aside(*arrays) if self.branch else nullcontext()
+
+    def join(self) -> None:
+        if self.branch:
+            self.branch.join()
+
+    def product(
+        self, a: Array, b: Array, out: Array, epilogue: str = "nothing", bias: Array | None = None
+    ) -> bool:
+        """out = a b on the current stream; False where cuBLASLt has no way to."""
+        stream = cupy.cuda.get_current_stream()
+        is_aside = self.branch is not None and stream == self.branch.side
+        workspace = self.workspace(is_aside)
+        return self.library.matmul(a, b, out, workspace, stream.ptr, epilogue, bias)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return cupy.empty(shape, dtype)
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:
-        library, workspace = self.blas
-        if not library.matmul(a, b, out, workspace, cupy.cuda.get_current_stream().ptr):
+        if not self.product(a, b, out):
             raise BackendError(
                 f"cuBLASLt has no algorithm for a product of {a.shape} and {b.shape} in "
                 f"{out.dtype} with precision {self.precision}: update the driver"
@@ -61,18 +92,14 @@ class CupyLauncher:
     def affine(self, x: Array, W: Array, b: Array, f: str, out: Array) -> bool:
         if f not in EPILOGUE_OF or (f == "relu" and not self.relu_keeps_nan):
             return False
-        library, workspace = self.blas
-        stream = cupy.cuda.get_current_stream().ptr
-        return library.matmul(x, W, out, workspace, stream, EPILOGUE_OF[f], b)
+        return self.product(x, W, out, EPILOGUE_OF[f], b)
 
     @functools.cached_property
     def relu_keeps_nan(self) -> bool:
         """Whether cuBLASLt's ReLU of NaN is NaN: no manual says so, so this GPU is asked once."""
-        library, workspace = self.blas
         x = cupy.full((8, 8), np.nan, np.float32)
         y = cupy.zeros_like(x)
-        stream = cupy.cuda.get_current_stream().ptr
-        done = library.matmul(x, x, y, workspace, stream, "relu_bias", cupy.zeros(8, np.float32))
+        done = self.product(x, x, y, "relu_bias", cupy.zeros(8, np.float32))
         return done and bool(cupy.isnan(y).all())  # sync: before the first step is done
 
     def launch(
@@ -112,60 +139,3 @@ def cublaslt() -> Any:
             f"cuBLASLt, of the CUDA Toolkit, is missing ({type(error).__name__}): "
             "pip install 'xpnet[cuda13]', or cuda12"
         ) from error
-
-
-class CapturedStep(ReplayedStep):
-    """The step as a CUDA graph that is replayed.
-
-    Where it cannot be captured a BackendError says why, if it is ``required``, else one warning,
-    and the step runs call by call. Memory allocated while capturing belongs to a pool of its
-    own: the graph writes there for good.
-    """
-
-    def __init__(self, step: Any, *, required: bool = False) -> None:
-        super().__init__(step)
-        self.required = required
-        self.graph: Any = None
-        self.stream: Any = None
-        self.kept: Any = None
-
-    def copy(self, array: Array) -> Array:
-        return array.copy()
-
-    def one_step(self) -> Any:
-        """The step itself, whose results are then put where the next one finds them."""
-        done = self.step(self.state, self.feed)
-        places = (self.state.theta, *self.state.slots, *self.state[2:])
-        results = (done.theta, *done.slots, *done[2:])
-        for place, array in zip(places, results, strict=True):
-            if array is not place:
-                place[...] = array
-        return done
-
-    def record(self) -> int:
-        pool = cupy.cuda.MemoryPool()
-        self.graph = None
-        try:
-            self.stream = cupy.cuda.Stream()  # one that waits for the default stream
-            with cupy.cuda.using_allocator(pool.malloc), self.stream:
-                self.stream.begin_capture()
-                try:
-                    done = self.one_step()
-                finally:
-                    graph = self.stream.end_capture()
-        except MemoryError:
-            raise
-        except Exception as error:  # CuPy, CUDA and cuBLASLt each raise their own kinds
-            what = f"the training step could not be captured as a CUDA graph ({first_line(error)})"
-            if self.required:
-                raise BackendError(f"{what}: --graph auto runs it call by call") from error
-            warnings.warn(f"{what}: it runs call by call, which is slower", stacklevel=2)
-            return 0
-        self.graph, self.kept = graph, (pool, done)
-        return 0
-
-    def replay(self) -> None:
-        if self.graph is None:
-            self.one_step()
-        else:
-            self.graph.launch(self.stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ...types import Array
@@ -24,6 +25,15 @@ class Launcher(Protocol):
 
         Returns False, and does nothing, where that cannot be had.
         """
+
+    def aside(self, *arrays: Array) -> AbstractContextManager[Any]:
+        """Within, what is launched need not be done before ``join``; ``arrays`` are what it reads.
+
+        Nothing may be allocated there.
+        """
+
+    def join(self) -> None:
+        """What is launched from now on comes after all that was launched aside."""
 
     def launch(
         self,

@@ -45,6 +45,10 @@ class VectorOps(WorkspaceOps):
 
     # ---- the flat vector -----------------------------------------------------------------------
 
+    def pack(self, blocks: Sequence[Array], offsets: Sequence[int], n: int) -> Array:
+        self.launcher.join()
+        return super().pack(blocks, offsets, n)
+
     def add(self, total: Array | None, g: Array) -> Array:
         if total is None or not plain(g.dtype, total, g):
             return super().add(total, g)

@@ -123,9 +123,10 @@ class RecordedStep(ReplayedStep):
     def copy(self, array: Array) -> Array:
         return np.array(array)
 
-    def replay(self) -> None:
-        for call in self.calls:
-            call()
+    def replay(self, n: int) -> None:
+        for _ in range(n):
+            for call in self.calls:
+                call()
 
     def record(self) -> int:
         recording = Recording()
