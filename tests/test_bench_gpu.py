@@ -265,6 +265,36 @@ def test_memory_that_grows_is_a_leak(tmp_path, monkeypatch):
     assert repeat.leak(rig)["failed"] == ""
 
 
+def test_every_way_to_run_a_step_is_measured(tmp_path, monkeypatch):
+    rig, graphs = rehearsal(tmp_path), module("graphs")
+    backend = rig.backend()
+    seen = []
+
+    class Step:
+        """What is captured on a GPU."""
+
+        launcher = "branches"
+        steps_a_graph = None
+
+    def loop(step, state, feed, n):
+        seen.append((step.launcher, step.steps_a_graph))
+        return state
+
+    monkeypatch.setattr(rig, "backend", lambda graph="auto": backend)
+    monkeypatch.setattr(backend, "compile", lambda build: Step(), raising=False)
+    monkeypatch.setattr(backend, "loop", loop, raising=False)
+    [(name, measure), *_] = graphs.parts(rig).items()
+    found = measure()
+    assert set(found) == set(graphs.WAYS)
+    assert all(value > 0 for value in found.values())
+    ways = [(None, 1), (None, 1), ("branches", 1), *(("branches", n) for n in (4, 16, 64))]
+    assert seen[:: len(seen) // len(ways)] == ways
+    shown = graphs.lines({name: found})
+    assert len(shown) == len(ways)
+    assert shown[0].startswith("classic-adamw: ")
+    assert shown[0].endswith(" microseconds a step, call by call")
+
+
 def test_a_wrong_product_and_a_refused_one_are_found(tmp_path, monkeypatch):
     rig, products = rehearsal(tmp_path), module("products")
     shape = (8, 16, 4, "left")

@@ -9,10 +9,10 @@ import pytest
 from simulator import COMPILER, KERNEL, KernelError, Simulator
 
 import xpnet
-from xpnet import Dense, Dropout, Hyperparameters, Network
+from xpnet import Dense, Dropout, Hyperparameters, Network, random
 from xpnet.activations import ACTIVATIONS
 from xpnet.backends import Backend
-from xpnet.backends.cuda import CudaOps, source
+from xpnet.backends.cuda import CudaOps, order, source
 from xpnet.backends.numpy import NumpyBackend
 from xpnet.backends.numpy.recorded import OnRecordedMemory, RecordedStep
 from xpnet.backends.numpy.recording import bare
@@ -105,6 +105,13 @@ def check_all(ops, cases, dtypes=DTYPES):
     return worst
 
 
+def check_order(simulator):
+    """Whole numbers: the order of samples is the very same everywhere."""
+    for seed, epoch, n in [(0, 0, 1), (2**32 - 1, 3, 700), (5, 70_000, 33)]:
+        ours = order.permutation(compat_numpy, simulator, seed, epoch, n)
+        np.testing.assert_array_equal(ours, random.permutation(np, seed, epoch, n))
+
+
 def test_every_primitive_agrees_with_the_reference(simulator, capsys):
     simulator.launched.clear()
     worst = {}
@@ -113,6 +120,7 @@ def test_every_primitive_agrees_with_the_reference(simulator, capsys):
         for cases in (primitive_cases(), odd_cases()):
             for key, error in check_all(ops_on(simulator), cases).items():
                 worst[key] = max(error, worst.get(key, 0.0))
+    check_order(simulator)
     assert set(simulator.launched) == KERNELS, "every kernel was run"
     with capsys.disabled():
         print("\nworst error of each primitive against float64")
@@ -197,6 +205,9 @@ class SimulatedBackend(Backend):
         self.simulator = simulator
 
     kind = CudaOps
+
+    def permutation(self, seed, epoch, n):
+        return order.permutation(compat_numpy, self.simulator, seed, epoch, n)
 
     def ops(self):
         return ops_on(self.simulator)
@@ -404,6 +415,7 @@ MUTATIONS = {
     "smoothing of the wrong class": ("c == label ?", "c == best ?"),
     "the last of equal classes": ("(a == b && i < j)", "(a == b && i > j)"),
     "a round of the generator less": ("round < 20", "round < 19"),
+    "every epoch in the same order": ("word = (unsigned)round", "word = 0"),
     "one word for both halves": ("(int)right >= threshold", "(int)left >= threshold"),
     "one column too many": ("column + half < n", "column + half <= n"),
     "Nesterov without looking ahead": ("g[i] + mu * v_i", "v_i"),
@@ -417,6 +429,7 @@ def check_all_in_several_orders(simulator):
         simulator.seed = seed
         for cases in (odd_cases(), primitive_cases()):
             check_all(ops_on(simulator), cases, ("float32",))
+    check_order(simulator)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import array_api_compat.numpy as host
 import numpy as np
 
 from . import backends
@@ -94,8 +95,8 @@ class Streamed:
         )
 
     def begin(self, epoch: int) -> None:
-        host = backends.get("numpy")
-        self.ring.begin(epoch_order(host, self.hp, epoch, self.n))
+        numpy = backends.get("numpy")
+        self.ring.begin(epoch_order(numpy, self.hp, epoch, self.n))
         self.feed = self.feed._replace(lr=epoch_rates(self.backend, self.hp, epoch, self.n))
 
     def loop(self, step: Any, state: State, first: int, n: int) -> State:
@@ -142,8 +143,11 @@ def epoch_order(backend: Backend, hp: Hyperparameters, epoch: int, n: int) -> Ar
 
 
 def epoch_rates(backend: Backend, hp: Hyperparameters, epoch: int, n: int) -> Array:
-    """The learning rates, one a step, of epoch ``epoch`` over ``n`` samples, on the device."""
-    xp, n_steps = backend.xp, -(-n // min(hp.batch_size, n))
-    t = xp.arange(n_steps, dtype=xp.int32, device=backend.device) + epoch * n_steps
-    factors = hp.schedule(xp, t, getattr(xp, hp.dtype), n_steps, n_steps * hp.epochs)
-    return hp.optimizer.lr * factors
+    """The learning rates, one a step, of epoch ``epoch`` over ``n`` samples, on the device.
+
+    They are computed on the host: the same everywhere, and one copy in place of many small calls.
+    """
+    n_steps = -(-n // min(hp.batch_size, n))
+    t = np.arange(n_steps, dtype=np.int32) + np.int32(epoch * n_steps)
+    factors = hp.schedule(host, t, getattr(np, hp.dtype), n_steps, n_steps * hp.epochs)
+    return backend.asarray(hp.optimizer.lr * factors)

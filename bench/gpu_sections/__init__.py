@@ -4,12 +4,12 @@ A module's ``SECTION`` names its parts and shows their results. Nothing here loa
 GPU before a part runs: the command itself must survive whatever these do.
 """
 
-from . import accuracy, faults, machine, parity, products, repeat, sanitizer, speed
+from . import accuracy, faults, graphs, machine, parity, products, repeat, sanitizer, speed
 
 __all__ = ["SECTIONS"]
 
 SECTIONS = {
     module.SECTION.name: module.SECTION
-    for module in (machine, parity, repeat, products, speed, accuracy, sanitizer, faults)
+    for module in (machine, parity, repeat, products, speed, graphs, accuracy, sanitizer, faults)
 }
 """In the order in which they run: the most important first."""

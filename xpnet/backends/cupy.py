@@ -21,6 +21,7 @@ from .cuda.captured import CapturedStep
 from .cuda.cupy import CupyLauncher
 from .cuda.failures import explaining
 from .cuda.link import CupyLink
+from .cuda.order import permutation
 from .cuda.usable import check_build, check_device, check_driver, check_kernel
 from .replayed import is_ours
 from .workspace import Workspace, on_workspace
@@ -88,6 +89,10 @@ class CupyBackend(Backend):
             free += pool.free_bytes()
             limit = pool.get_limit()  # 0 is none
             return int(min(free, limit - pool.used_bytes()) if limit else free)
+
+    def permutation(self, seed: int, epoch: int, n: int) -> Array:
+        with explaining(), self.device:
+            return permutation(self.xp, self.launcher, seed, epoch, n)
 
     def link(self) -> CupyLink:
         return CupyLink(self.device)

@@ -70,10 +70,10 @@ class ReplayedStep(ManySteps):
         if not self.works_on(state, feed):
             self.state, self.feed, self.settled, self.recorded = state, feed, 0, False
         if self.recorded:
-            for place, array in zip(self.state[2:], state[2:], strict=True):
-                place[...] = array
-            self.feed.order[...] = feed.order
-            self.feed.lr[...] = feed.lr
+            places = *self.state[2:], self.feed.order, self.feed.lr
+            for place, array in zip(places, (*state[2:], feed.order, feed.lr), strict=True):
+                if array is not place:
+                    place[...] = array
         else:
             settling = min(n, SETTLING_STEPS - self.settled)
             for _ in range(settling):

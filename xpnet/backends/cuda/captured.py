@@ -29,7 +29,7 @@ class Captured(NamedTuple):
 
 
 class CapturedStep(ReplayedStep):
-    """The step as two CUDA graphs, one of a single step and one of ``STEPS_A_GRAPH``.
+    """The step as two CUDA graphs, one of a single step and one of ``steps_a_graph``.
 
     ``launcher`` is the one that ``step`` launches with, where its graphs may have branches. Where
     the step cannot be captured a BackendError says why, if it is ``required``, else one warning,
@@ -43,6 +43,7 @@ class CapturedStep(ReplayedStep):
         super().__init__(step)
         self.launcher = launcher
         self.required = required
+        self.steps_a_graph = STEPS_A_GRAPH
         self.graphs: dict[int, Captured] = {}
 
     def copy(self, array: Array) -> Array:
@@ -92,7 +93,7 @@ class CapturedStep(ReplayedStep):
             for _ in range(n):
                 self.one_step()
             return
-        for size in (STEPS_A_GRAPH, 1):
+        for size in (self.steps_a_graph, 1):
             times, n = divmod(n, size)
             if times and size not in self.graphs:
                 self.graphs[size] = self.captured(size)

@@ -10,18 +10,18 @@ import numpy as np
 from ...activations import Activation
 from ...random import DROPOUT, as_int32
 from ...types import Array, Counters, LossResult, Noise
-from .vector import MOST_SUMS, THREADS, VectorOps, blocks_for, plain
+from .vector import (
+    ACTIVATIONS,
+    FEWEST_ROWS,
+    MOST_BLOCKS,
+    MOST_SUMS,
+    THREADS,
+    VectorOps,
+    blocks_for,
+    plain,
+)
 
 __all__ = ["CudaOps"]
-
-ACTIVATIONS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
-"""The activations of the kernels, by number."""
-
-TILE = 32, 16
-"""Threads of a block that sums columns: 32 columns, 16 rows at a time."""
-
-FEWEST_ROWS = 256
-"""Up to so many one block sums a column: a second launch would take longer."""
 
 
 class CudaOps(VectorOps):
@@ -94,18 +94,10 @@ class CudaOps(VectorOps):
         rows = max(FEWEST_ROWS, -(-m // MOST_SUMS))
         parts = -(-m // rows)
         sums = db if parts == 1 else self.empty((parts, n), dy.dtype)
-        self.launcher.launch(
-            dy.dtype,
-            "activation_grad",
-            (-(-n // TILE[0]), parts),
-            TILE,
-            (dy, y, None if dz is dy else dz, sums, np.int32(m), np.int32(n), np.int32(rows),
-             np.int32(ACTIVATIONS[f.name])),
-            shared=TILE[0] * TILE[1] * dy.dtype.itemsize,
-        )  # fmt: skip
+        self.column_sums(dy, y, None if dz is dy else dz, sums, rows, f.name)
         if parts > 1:
             with self.launcher.aside(sums):
-                self.each("add_rows", n, dy, sums, db, np.int32(parts), np.int32(n))
+                self.column_sums(sums, sums, None, db, parts)
         return dz, db
 
     def dropout(self, x: Array, noise: Noise, rate: float) -> Array:
@@ -163,7 +155,7 @@ class CudaOps(VectorOps):
         """Launch a kernel that takes one warp a sample, and add up what its blocks found."""
         m, n_out = logits.shape
         warps = THREADS // 32
-        n_blocks = min(-(-m // warps), MOST_SUMS)
+        n_blocks = min(-(-m // warps), MOST_BLOCKS)
         losses = self.empty((n_blocks,), logits.dtype)
         rights = self.empty((n_blocks,), np.dtype(np.int32))
         arguments = (*arguments, losses, rights, np.int32(m), np.int32(n_out))
@@ -173,7 +165,7 @@ class CudaOps(VectorOps):
         n_right = self.empty((), np.dtype(np.int32))
         arguments = (losses, rights, loss_sum, n_right, np.int32(n_blocks))
         with self.launcher.aside(losses, rights):
-            self.launcher.launch(logits.dtype, "add_losses", (1,), (1,), arguments)
+            self.launcher.launch(logits.dtype, "add_losses", (1,), (32,), arguments)
         return LossResult(loss_sum, n_right, dlogits)
 
     def count(

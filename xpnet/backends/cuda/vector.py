@@ -11,14 +11,32 @@ from ...types import Array, Namespace
 from ..workspace import Workspace, WorkspaceOps
 from .launcher import Launcher
 
-__all__ = ["MOST_SUMS", "THREADS", "VectorOps", "plain"]
+__all__ = [
+    "ACTIVATIONS",
+    "FEWEST_ROWS",
+    "MOST_BLOCKS",
+    "MOST_SUMS",
+    "THREADS",
+    "VectorOps",
+    "blocks_for",
+    "plain",
+]
 
 THREADS = 256
 MOST_BLOCKS = 1024
 """Some blocks for each processor of a large GPU; element-wise kernels need no more."""
 
-MOST_SUMS = 64
+MOST_SUMS = 256
 """Parts of a sum over samples, each by blocks of its own, that are then added up in order."""
+
+FEWEST_ROWS = 256
+"""Samples of such a part: fewer would not be worth the launch that adds the parts up."""
+
+TILE = 32, 16
+"""Threads of a block that sums columns: 32 columns, 16 rows at a time."""
+
+ACTIVATIONS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+"""The activations of the kernels, by number."""
 
 REALS = ("float32", "float64")
 
@@ -43,6 +61,20 @@ class VectorOps(WorkspaceOps):
         """Launch an element-wise kernel on ``n`` elements."""
         self.launcher.launch(like.dtype, name, (blocks_for(n),), (THREADS,), arguments)
 
+    def column_sums(
+        self, dy: Array, y: Array, dz: Array | None, sums: Array, rows: int, f: str = "identity"
+    ) -> None:
+        """dz (m, n) = dy * f'(z), and the sum of each ``rows`` of its rows in a row of ``sums``."""
+        m, n = dy.shape
+        self.launcher.launch(
+            dy.dtype,
+            "activation_grad",
+            (-(-n // TILE[0]), -(-m // rows)),
+            TILE,
+            (dy, y, dz, sums, np.int32(m), np.int32(n), np.int32(rows), np.int32(ACTIVATIONS[f])),
+            shared=TILE[0] * TILE[1] * dy.dtype.itemsize,
+        )
+
     # ---- the flat vector -----------------------------------------------------------------------
 
     def pack(self, blocks: Sequence[Array], offsets: Sequence[int], n: int) -> Array:
@@ -64,7 +96,7 @@ class VectorOps(WorkspaceOps):
         arguments = (g, sums, np.int32(g.size))
         self.launcher.launch(g.dtype, "square_sums", (n_blocks,), (THREADS,), arguments, shared)
         total = self.empty((), g.dtype)
-        self.each("add_rows", 1, g, sums, total, np.int32(n_blocks), np.int32(1))
+        self.column_sums(sums, sums, None, total, n_blocks)
         return total
 
     def scale_by(self, g: Array, factor: Array) -> Array:

@@ -36,7 +36,8 @@ extern "C" __global__ void bias_activation(real* z, const real* b, int m, int n,
         z[i] = activate(z[i] + b[i % n], f);
 }
 
-// dz = dy * f'(z), and the sums of its columns over the rows of this block. dz may be null.
+// dz = dy * f'(z), and the sums of its columns over the rows of this block. dz may be null: with
+// the identity only the sums are wanted.
 //
 // Blocks are (32, h): block (i, j) has columns 32 i and on of rows j * rows and on, and writes its
 // sums to sums[j] (n,). Shared: 32 h numbers.
@@ -62,16 +63,5 @@ extern "C" __global__ void activation_grad(
         for (int h = 0; h < (int)blockDim.y; h++)
             total += shared[h * 32 + threadIdx.x];
         sums[blockIdx.y * n + column] = total;
-    }
-}
-
-// total = the sum of the rows of A (m, n), from the first to the last.
-extern "C" __global__ void add_rows(const real* A, real* total, int m, int n)
-{
-    FOR_EACH(column, n) {
-        real sum = 0;
-        for (int row = 0; row < m; row++)
-            sum += A[row * n + column];
-        total[column] = sum;
     }
 }

@@ -27,7 +27,8 @@ __device__ __forceinline__ float magnitude(float x) { return fabsf(x); }
 __device__ __forceinline__ double magnitude(double x) { return fabs(x); }
 
 // The sum over the 32 lanes of a warp, the same in each of them.
-__device__ __forceinline__ real warp_sum(real x)
+template <typename Number>
+__device__ __forceinline__ Number warp_sum(Number x)
 {
     for (int apart = 16; apart; apart /= 2)
         x += __shfl_xor_sync(ALL_LANES, x, apart);

@@ -1,5 +1,6 @@
-// Dropout, from the counter-based generator that every backend has (Threefry, 20 rounds: Salmon
-// et al. 2011): the words depend on the key and the counter alone, not on the order of threads.
+// Dropout and the order of samples, from the counter-based generator that every backend has
+// (Threefry, 20 rounds: Salmon et al. 2011): the words depend on the key and the counter alone,
+// not on the order of threads.
 
 __device__ __forceinline__ void threefry2x32(unsigned k0, unsigned k1, unsigned& x0, unsigned& x1)
 {
@@ -35,5 +36,15 @@ extern "C" __global__ void dropout(
         y[at] = (int)left >= threshold ? x[at] * factor : x[at] * 0;
         if (column + half < n)
             y[at + half] = (int)right >= threshold ? x[at + half] * factor : x[at + half] * 0;
+    }
+}
+
+// words[i] = the first word of the counter (round, i) of a stream: what an order is sorted by.
+extern "C" __global__ void order_words(int seed, int stream, int round, int* words, int n)
+{
+    FOR_EACH(i, n) {
+        unsigned word = (unsigned)round, other = (unsigned)i;
+        threefry2x32((unsigned)seed, (unsigned)stream, word, other);
+        words[i] = (int)word;
     }
 }

@@ -56,18 +56,20 @@ extern "C" __global__ void __launch_bounds__(256, 3) softmax_xent(
     store_losses(loss, right, shared, losses, rights);
 }
 
-// The sums over the blocks, by one thread: losses (n,) to loss_sum, rights (n,) to n_right.
+// The sums over the blocks: losses (n,) to loss_sum, rights (n,) to n_right. One block of one warp.
 extern "C" __global__ void add_losses(
     const real* losses, const int* rights, real* loss_sum, int* n_right, int n)
 {
-    if (threadIdx.x || blockIdx.x)
-        return;
     real loss = 0;
     int right = 0;
-    for (int k = 0; k < n; k++) {
+    for (int k = threadIdx.x; k < n; k += 32) {
         loss += losses[k];
         right += rights[k];
     }
-    *loss_sum = loss;
-    *n_right = right;
+    loss = warp_sum(loss);
+    right = warp_sum(right);
+    if (threadIdx.x == 0) {
+        *loss_sum = loss;
+        *n_right = right;
+    }
 }
