@@ -12,10 +12,12 @@ from xpnet.errors import BackendError
 class StandIn:
     """cuBLASLt on the host: everything is by columns, as its manual says, and kept by number."""
 
-    def __init__(self, status=0, n_algorithms=1, epilogues=(1, 4, 6)):
+    def __init__(self, status=0, n_algorithms=1, epilogues=(1, 4, 6), refusal=15):
         self.status, self.n_algorithms, self.epilogues = status, n_algorithms, epilogues
+        self.refusal = refusal
         self.things = {}
         self.matmuls = 0
+        self.asked = []
 
     def new(self, place, thing):
         self.things[len(self.things) + 1] = thing
@@ -40,20 +42,23 @@ class StandIn:
         return self.new(place, {})
 
     def cublasLtMatmulPreferenceSetAttribute(self, preference, attribute, value, size):
-        assert size.value == 8
+        assert size.value == (8 if attribute == 1 else 4)
         self.things[preference.value][attribute] = value._obj.value
         return 0
 
     def cublasLtMatmulPreferenceDestroy(self, preference):
+        del self.things[preference.value]
         return 0
 
     def cublasLtMatmulAlgoGetHeuristic(
         self, handle, operation, A, B, C, D, preference, wanted, found, n_found
     ):
         assert self.things[handle.value] == "handle"
-        assert self.things[preference.value] == {1: WORKSPACE_BYTES}
+        preferred = self.things[preference.value]
+        assert preferred[1] == WORKSPACE_BYTES
+        self.asked.append([preferred[k] for k in (5, 6, 7, 8)])
         if self.things[operation.value][7] not in self.epilogues:
-            return 15
+            return self.refusal
         n_found._obj.value = self.n_algorithms
         return 0
 
@@ -127,8 +132,10 @@ def affine(lt, x, W, b, epilogue, out):
     return lt.matmul(OnHost(x), OnHost(W), OnHost(out), WORKSPACE, 0, epilogue, OnHost(b))
 
 
-def test_what_no_algorithm_ends_with_is_left_alone():
-    stand_in = StandIn(epilogues=(1, 4))
+@pytest.mark.parametrize("refusal", [15, 7])
+def test_what_no_algorithm_ends_with_is_left_alone(refusal):
+    """It may be called not supported, or even an invalid value: the plain product will do."""
+    stand_in = StandIn(epilogues=(1, 4), refusal=refusal)
     lt, x, b = CublasLt(stand_in), np.ones((4, 4), np.float32), np.ones(4, np.float32)
     out = np.full((4, 4), np.nan, np.float32)
     for _ in range(2):
@@ -136,6 +143,34 @@ def test_what_no_algorithm_ends_with_is_left_alone():
     assert np.isnan(out).all()
     assert stand_in.matmuls == 0
     assert affine(lt, x, x, b, "bias", out)
+
+
+def test_a_plain_product_that_is_refused_is_an_error():
+    a = np.ones((4, 4), np.float32)
+    with pytest.raises(BackendError, match="GetHeuristic failed with status 7"):
+        product(CublasLt(StandIn(epilogues=(), refusal=7)), a, a)
+
+
+def lying_at(offset, shape):
+    """Random numbers (rows, columns) that begin ``offset`` bytes after a multiple of 512."""
+    flat = np.random.default_rng(0).normal(size=512 + shape[0] * shape[1]).astype(np.float32)
+    first = (-flat.ctypes.data % 512 + offset) // 4
+    return flat[first : first + shape[0] * shape[1]].reshape(shape)
+
+
+def test_an_algorithm_is_asked_for_by_where_the_matrices_lie():
+    """One that wants multiples of 16 bytes would fail on a slice of a caller's array."""
+    stand_in = StandIn()
+    lt, b = CublasLt(stand_in), lying_at(0, (4, 4))
+    for at, known in ((0, 256), (64, 64), (4, 4), (12, 4), (0, 256)):
+        a, out = lying_at(at, (5, 4)), lying_at(0, (5, 4))
+        assert lt.matmul(OnHost(a), OnHost(b), OnHost(out), WORKSPACE, 0)
+        assert stand_in.asked[-1 if at else 0] == [256, known, 256, 256]
+        np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-6)
+    assert len(stand_in.asked) == 3, "each alignment is asked for once"
+    bias = lying_at(8, (1, 4))[0]
+    assert affine(lt, a, b, bias, "bias", out)
+    assert stand_in.asked[-1] == [256, 256, 8, 8], "the bias is read as the result is written"
 
 
 def test_a_shape_is_planned_once():

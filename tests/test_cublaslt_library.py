@@ -13,8 +13,10 @@ except pathfinder.DynamicLibNotFoundError:
     pytest.skip("needs cuBLASLt; CI installs it", allow_module_level=True)
 
 from xpnet.backends.cuda.cublaslt import (
+    ALIGNMENTS,
     BIAS_POINTER,
     EPILOGUES,
+    MAX_WORKSPACE,
     PRECISIONS,
     CublasLt,
     operand,
@@ -43,6 +45,17 @@ def test_an_attribute_of_a_wrong_size_is_refused():
     plan = lt.plan("float32", operand(W), operand(X))
     with pytest.raises(BackendError, match="SetAttribute failed with status"):
         lt.set(plan.operation, BIAS_POINTER, ctypes.c_int(256))
+
+
+def test_preferences_are_accepted_in_the_right_size_alone():
+    lt, preference = CublasLt(cublaslt()), ctypes.c_void_p()
+    lt.call("MatmulPreferenceCreate", ctypes.byref(preference))
+    lt.prefer(preference, MAX_WORKSPACE, ctypes.c_uint64(2**20))
+    for attribute in ALIGNMENTS:
+        lt.prefer(preference, attribute, ctypes.c_uint32(16))
+        with pytest.raises(BackendError, match="SetAttribute failed with status"):
+            lt.prefer(preference, attribute, ctypes.c_uint64(16))
+    lt.call("MatmulPreferenceDestroy", preference)
 
 
 def test_a_descriptor_that_is_wrong_is_refused():

@@ -7,6 +7,7 @@ transpose, so out = a b is computed as out^T = b^T a^T: nothing is copied.
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any, NamedTuple
 
 from ...errors import BackendError
@@ -34,7 +35,11 @@ NOT_SUPPORTED = 15
 """Of cublasStatus_t."""
 
 MAX_WORKSPACE = 1
-"""Of cublasLtMatmulPreferenceAttributes_t."""
+ALIGNMENTS = 5, 6, 7, 8
+"""Of cublasLtMatmulPreferenceAttributes_t; ALIGNMENTS are those of the matrices A, B, C and D."""
+
+MOST_ALIGNMENT = 256
+"""Bytes; what cuBLASLt takes for granted unless it is told otherwise."""
 
 
 class Algorithm(ctypes.Structure):
@@ -103,9 +108,12 @@ class CublasLt:
         plan = self.plans[key]
         if bias is not None:
             self.set(plan.operation, BIAS_POINTER, pointer(bias))
-        if key not in self.algorithms:
-            self.algorithms[key] = self.algorithm(plan)
-        algorithm = self.algorithms[key]
+        # fast algorithms want pointers to multiples of 16 bytes, which a caller's slice may not have
+        written = alignment(out) if bias is None else alignment(out, bias)
+        at = alignment(b), alignment(a), written, written
+        if (key, at) not in self.algorithms:
+            self.algorithms[key, at] = self.algorithm(plan, at, required=epilogue == "nothing")
+        algorithm = self.algorithms[key, at]
         if algorithm is None:
             return False
         number = ctypes.c_float if out.dtype.name == "float32" else ctypes.c_double
@@ -154,15 +162,19 @@ class CublasLt:
         self.call("MatrixLayoutCreate", ctypes.byref(layout), kind, rows, columns, leading)
         return layout
 
-    def algorithm(self, plan: Plan) -> Algorithm | None:
-        """The one that cuBLASLt thinks is fastest, if it has any."""
+    def algorithm(
+        self, plan: Plan, alignments: tuple[int, ...], *, required: bool
+    ) -> Algorithm | None:
+        """The one that cuBLASLt thinks is fastest, if it has any.
+
+        ``alignments`` are bytes of whose multiples the matrices A, B, C and D lie. What is not
+        ``required`` may be refused for any reason.
+        """
         preference = ctypes.c_void_p()
         self.call("MatmulPreferenceCreate", ctypes.byref(preference))
-        most = ctypes.c_uint64(WORKSPACE_BYTES)
-        size = ctypes.c_size_t(ctypes.sizeof(most))
-        self.call(
-            "MatmulPreferenceSetAttribute", preference, MAX_WORKSPACE, ctypes.byref(most), size
-        )
+        self.prefer(preference, MAX_WORKSPACE, ctypes.c_uint64(WORKSPACE_BYTES))
+        for attribute, n_bytes in zip(ALIGNMENTS, alignments, strict=True):
+            self.prefer(preference, attribute, ctypes.c_uint32(n_bytes))
         found, n_found = Algorithm(), ctypes.c_int()
         status = self.lt.cublasLtMatmulAlgoGetHeuristic(
             self.handle,
@@ -177,9 +189,14 @@ class CublasLt:
             ctypes.byref(n_found),
         )
         self.call("MatmulPreferenceDestroy", preference)
-        if status not in (0, NOT_SUPPORTED):
+        if required and status not in (0, NOT_SUPPORTED):
             raise BackendError(f"cublasLtMatmulAlgoGetHeuristic failed with status {status}")
         return None if status or found.state or not n_found.value else found
+
+    def prefer(self, preference: ctypes.c_void_p, attribute: int, value: Any) -> None:
+        size = ctypes.c_size_t(ctypes.sizeof(value))
+        place = ctypes.byref(value)
+        self.call("MatmulPreferenceSetAttribute", preference, attribute, place, size)
 
     def call(self, name: str, *arguments: Any) -> None:
         status = getattr(self.lt, f"cublasLt{name}")(*arguments)
@@ -195,6 +212,11 @@ def operand(array: Array) -> Operand:
     if array.flags.f_contiguous:
         return Operand(rows, columns, True)
     raise BackendError("a matrix product wants contiguous matrices or their transposes")
+
+
+def alignment(*arrays: Array) -> int:
+    """The most bytes of which all ``arrays`` begin at a multiple, a power of 2."""
+    return math.gcd(MOST_ALIGNMENT, *(array.data.ptr for array in arrays))
 
 
 def pointer(array: Array) -> ctypes.c_void_p:
