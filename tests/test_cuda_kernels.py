@@ -12,7 +12,7 @@ import xpnet
 from xpnet import Dense, Dropout, Hyperparameters, Network, random
 from xpnet.activations import ACTIVATIONS
 from xpnet.backends import Backend
-from xpnet.backends.cuda import CudaOps, order, source
+from xpnet.backends.cuda import CudaOps, order, source, vector
 from xpnet.backends.numpy import NumpyBackend
 from xpnet.backends.numpy.recorded import OnRecordedMemory, RecordedStep
 from xpnet.backends.numpy.recording import bare
@@ -141,6 +141,15 @@ def test_products_that_end_with_bias_and_activation_save_a_kernel(simulator):
     simulator.launched.clear()
     check_all(ops_on(simulator), cases)
     assert simulator.launched.count("bias_activation") == fused + 2 * len(DTYPES)
+
+
+def test_arrays_too_large_to_be_counted_are_left_to_the_reference(simulator, monkeypatch):
+    monkeypatch.setattr(vector, "LARGEST", 1000)
+    ops = ops_on(simulator)
+    for n, launched in ((1000, ["add"]), (1001, [])):
+        simulator.launched.clear()
+        assert ops.add(np.ones(n, np.float32), np.ones(n, np.float32)).tolist() == [2.0] * n
+        assert simulator.launched == launched
 
 
 def test_the_order_of_threads_changes_no_bit(simulator):

@@ -108,7 +108,7 @@ class CublasLt:
         plan = self.plans[key]
         if bias is not None:
             self.set(plan.operation, BIAS_POINTER, pointer(bias))
-        # fast algorithms want pointers to multiples of 16 bytes, which a caller's slice may not have
+        # a fast algorithm wants multiples of 16 bytes, where a caller's slice may not lie
         written = alignment(out) if bias is None else alignment(out, bias)
         at = alignment(b), alignment(a), written, written
         if (key, at) not in self.algorithms:

@@ -14,6 +14,7 @@ from .launcher import Launcher
 __all__ = [
     "ACTIVATIONS",
     "FEWEST_ROWS",
+    "LARGEST",
     "MOST_BLOCKS",
     "MOST_SUMS",
     "THREADS",
@@ -39,6 +40,9 @@ ACTIVATIONS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 """The activations of the kernels, by number."""
 
 REALS = ("float32", "float64")
+
+LARGEST = 2**30
+"""Elements of an array that the kernels work on: they count in 32 bits, in strides of a grid."""
 
 
 class VectorOps(WorkspaceOps):
@@ -182,6 +186,8 @@ def blocks_for(n: int) -> int:
 
 
 def plain(real: Any, *arrays: Array) -> bool:
-    """Whether the kernels know the dtype ``real`` and all arrays are contiguous and have it."""
+    """Whether the kernels know the dtype ``real``, and all arrays have it and can be counted."""
     known = np.dtype(real).name in REALS
-    return known and all(a.dtype == real and a.flags.c_contiguous for a in arrays)
+    return known and all(
+        a.dtype == real and a.flags.c_contiguous and a.size <= LARGEST for a in arrays
+    )
