@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 from typing import ClassVar
 
 import numpy as np
@@ -379,11 +380,14 @@ def test_the_roofline_by_hand(tmp_path, monkeypatch):
         (86, "========= RACECHECK SUMMARY: 1 hazard displayed", "1 hazard displayed", 1),
         (1, "a\nno driver in /usr/lib/x/y", "exit code 1: no driver in ...", 2),
         (9, "", "exit code 9: no output", 0),
+        (0, "10 trainings", "it ended without a summary: it did not look at the trainings", 0),
     ],
 )
 def test_what_the_sanitizer_says(code, text, failed, n_lines):
     found = module("sanitizer").verdict(code, text)
     assert found["failed"] == failed
+    alone = module("sanitizer").verdict(code, text, watched=False)
+    assert bool(alone["failed"]) == bool(code), "a rehearsal has no tool to say anything"
     assert len(found.get("lines", [])) == n_lines
 
 
@@ -395,14 +399,70 @@ def test_without_the_sanitizer_it_says_so_and_with_it_every_tool_runs(tmp_path, 
     [missing] = sanitizer.parts(rig).values()
     assert missing()["summary"].startswith("not found")
     program = tmp_path / "compute-sanitizer"
-    program.write_text('#!/bin/sh\necho "== $2"\necho "== ERROR SUMMARY: 3 errors"\nexit 86\n')
+    program.write_text('#!/bin/sh\necho "== $*"\necho "== ERROR SUMMARY: 3 errors"\nexit 86\n')
     program.chmod(0o755)
     parts = sanitizer.parts(rig)
     assert tuple(parts) == sanitizer.TOOLS
-    assert parts["racecheck"]() == {
-        "exit code": 86, "summary": "3 errors", "failed": "3 errors",
-        "lines": ["racecheck", "ERROR SUMMARY: 3 errors"],
-    }  # fmt: skip
+    found = parts["racecheck"]()
+    assert (found["exit code"], found["summary"], found["failed"]) == (86, *["3 errors"] * 2)
+    given, said = found["lines"]
+    assert given.startswith("--tool racecheck --error-exitcode 86 ")
+    assert "--report-api-errors no" in given, "a driver that lacks a function is no finding"
+    assert said == "ERROR SUMMARY: 3 errors"
+
+
+class CapturingStream:
+    """A stream of CuPy's that writes down what happens; ``broken`` ones cannot end a capture."""
+
+    broken = False
+    seen: ClassVar[list] = []
+
+    def __init__(self, non_blocking=False):
+        assert non_blocking, "whoever uses the default stream would break the capture"
+
+    def __enter__(self):
+        self.seen.append("enter")
+
+    def __exit__(self, *_):
+        self.seen.append("exit")
+
+    def begin_capture(self):
+        self.seen.append("begin")
+
+    def end_capture(self):
+        self.seen.append("end")
+        if self.broken:
+            raise RuntimeError("the capture was invalidated")
+        return types.SimpleNamespace(launch=self.seen.append)
+
+
+@pytest.fixture
+def capturing(monkeypatch):
+    """The stream above in the place of CuPy's."""
+    monkeypatch.setattr(CapturingStream, "seen", [])
+    cuda = types.SimpleNamespace(Stream=CapturingStream, get_current_stream=lambda: "current")
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=cuda))
+    return CapturingStream
+
+
+def test_calls_are_captured_after_one_and_replayed_where_the_work_is(tmp_path, capturing):
+    replay = module("rig").Rig(tmp_path).replay(lambda: capturing.seen.append("call"), 2)
+    assert capturing.seen == ["call", "enter", "begin", "call", "call", "end", "exit"]
+    replay()
+    assert capturing.seen[-1] == "current"
+
+
+def test_what_broke_a_capture_is_said_and_not_that_it_is_broken(tmp_path, capturing, monkeypatch):
+    monkeypatch.setattr(capturing, "broken", True)
+
+    def call():
+        capturing.seen.append("call")
+        if capturing.seen.count("call") > 1:
+            raise ValueError("no memory while capturing")
+
+    with pytest.raises(ValueError, match="no memory while capturing"):
+        module("rig").Rig(tmp_path).replay(call, 2)
+    assert capturing.seen[-2:] == ["end", "exit"], "the stream captures no longer"
 
 
 def test_a_training_that_fails_says_why_in_its_own_words(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Sequence
@@ -65,15 +66,18 @@ class Rig:
         import cupy
 
         call()  # compiled, and every library's memory had, before it is captured
-        stream = cupy.cuda.Stream()
+        stream = cupy.cuda.Stream(non_blocking=True)  # others may use the default stream meanwhile
         with stream:
             stream.begin_capture()
             try:
                 for _ in range(times):
                     call()
-            finally:
-                graph = stream.end_capture()
-        return lambda: graph.launch(stream)
+            except BaseException:
+                with contextlib.suppress(Exception):  # a failed capture fails again at its end
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        return lambda: graph.launch(cupy.cuda.get_current_stream())
 
     def copy_bandwidth(self) -> dict[str, float]:
         """Bytes a second, read and written, while a large array is copied onto another."""

@@ -24,6 +24,13 @@ PLACES = ("/usr/local/cuda/bin", "/opt/cuda/bin")
 FOUND = 86
 """The exit code that says that the tool found something."""
 
+OPTIONS = (
+    "--error-exitcode", str(FOUND), "--print-limit", "5",
+    "--report-api-errors", "no", "--launch-timeout", "60",
+)  # fmt: skip
+"""That libraries probe for functions that a driver lacks is no finding, and CuPy raises whatever
+else CUDA refuses. Loading them, before the first call to CUDA, may take more than the usual 10 s."""
+
 MOST_LINES = 12
 SUMMARY = re.compile(r"(ERROR|RACECHECK) SUMMARY: (.*)")
 
@@ -39,14 +46,16 @@ def looked(rig: Rig, program: str | None, name: str) -> dict[str, Any]:
     script = str(Path(__file__).with_name("every_kernel.py"))
     training = [sys.executable, script, rig.name]
     if program is not None:
-        options = ["--tool", name, "--error-exitcode", str(FOUND), "--print-limit", "5"]
-        training = [program, *options, *training]
+        training = [program, "--tool", name, *OPTIONS, *training]
     answer = subprocess.run(training, capture_output=True, text=True, check=False)  # noqa: S603
-    return verdict(answer.returncode, answer.stdout + answer.stderr)
+    return verdict(answer.returncode, answer.stdout + answer.stderr, watched=program is not None)
 
 
-def verdict(code: int, text: str) -> dict[str, Any]:
-    """The summary, the first lines where something was found, and whether that is a failure."""
+def verdict(code: int, text: str, *, watched: bool = True) -> dict[str, Any]:
+    """The summary, the first lines where something was found, and whether that is a failure.
+
+    A tool that ``watched`` ends with a summary; without one it saw nothing.
+    """
     said = [line.lstrip("= ").strip() for line in text.splitlines()]
     summary = next((m[2] for line in said if (m := SUMMARY.search(line))), "")
     result: dict[str, Any] = {"exit code": code, "summary": summary, "failed": ""}
@@ -54,6 +63,8 @@ def verdict(code: int, text: str) -> dict[str, Any]:
         clean = [reason(XpnetError(line)) for line in said if line]
         result["lines"] = clean[:MOST_LINES] if code == FOUND else clean[-MOST_LINES:]
         result["failed"] = summary or f"exit code {code}: {clean[-1] if clean else 'no output'}"
+    elif watched and not summary:
+        result["failed"] = "it ended without a summary: it did not look at the trainings"
     return result
 
 
@@ -76,4 +87,4 @@ def lines(results: Mapping[str, Any]) -> Sequence[str]:
     return shown
 
 
-SECTION = Section("sanitizer", "NVIDIA's sanitizer on every kernel", 80, parts, lines)
+SECTION = Section("sanitizer", "NVIDIA's sanitizer on every kernel", 120, parts, lines)
