@@ -547,9 +547,21 @@ def test_contestants_ask_for_their_precision_and_their_use_of_graphs(tmp_path, m
         built("xpnet-plain", "bf16")
     wanted = {"device": "cuda", "precision": "bf16"}
     assert built("torch-graph", "bf16") == ("torch-graph", wanted)
+    prepared = []
+    monkeypatch.setattr(speed, "ready", lambda troupe, *contest: prepared.append(contest))
     first = list(speed.parts(rig))
     assert [part.split(", ")[1] for part in first[:7]] == ["fp32"] * 5 + ["tf32", "bf16"]
     assert len(first) == 15
+    sheet = Sheet(tmp_path / "speed.json")
+    sheet.begin(first[0])
+    sheet.end({})
+    speed.parts(rig)
+    assert [w.name for w, _ in prepared] == ["classic-adamw", "classic-momentum"], "what is next"
+    for part in first[1:]:
+        sheet.begin(part)
+        sheet.end({})
+    speed.parts(rig)
+    assert len(prepared) == 2, "where nothing is left nobody is started"
 
 
 @pytest.mark.kernels

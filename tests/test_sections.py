@@ -257,6 +257,23 @@ def test_a_worker_trains_what_it_would_train_here(troupe):
     assert np.array_equal(again.parameters()[0][0], here.parameters()[0][0]), "it goes on"
 
 
+def test_what_is_prepared_is_not_built_again_unless_somebody_trained_it(troupe):
+    def told():
+        """The commands of a preparation."""
+        commands = []
+        told_all, troupe.all_do = troupe.all_do, lambda *_, do, **__: commands.append(do)
+        troupe.prepare(["textbook"], [TINY], "fp32")
+        troupe.all_do = told_all
+        return commands
+
+    troupe.prepare(["textbook"], [TINY], "fp32")
+    assert told() == []
+    troupe.build("textbook", TINY)
+    assert told() == ["forget", "build"]
+    troupe.prepare(["textbook"], [TINY], "tf32")
+    assert told() == ["forget", "build"], "in another precision it was another"
+
+
 def test_a_worker_that_hangs_is_out_and_a_new_one_comes(troupe):
     troupe.patience = 5.0
     troupe.prepare(["hangs"], [TINY], "fp32")

@@ -29,7 +29,7 @@ OPTIONS = (
     "--report-api-errors", "no", "--launch-timeout", "60",
 )  # fmt: skip
 """That libraries probe for functions that a driver lacks is no finding, and CuPy raises whatever
-else CUDA refuses. Loading them, before the first call to CUDA, may take more than the usual 10 s."""
+else CUDA refuses. Loading them, before the first call to CUDA, may take more than usual."""
 
 MOST_LINES = 12
 SUMMARY = re.compile(r"(ERROR|RACECHECK) SUMMARY: (.*)")

@@ -165,6 +165,7 @@ class Troupe:
         self.failures: dict[str, XpnetError] = {}
         self.clock = Clock(lambda: self.spent["cpu"], lambda: self.spent["wall"])
         self.spent = {"cpu": 0.0, "wall": 0.0}
+        self.prepared: Any = None
 
     def __enter__(self) -> Troupe:
         return self
@@ -179,8 +180,14 @@ class Troupe:
         self.folder.cleanup()
 
     def prepare(self, names: Sequence[str], workloads: Sequence[Workload], precision: str) -> None:
-        """Let all build the workloads at the same time; who fails is remembered with the reason."""
-        self.failures = {}
+        """Let all build the workloads at the same time; who fails is remembered with the reason.
+
+        What is prepared so already, and nobody was asked for since, stays.
+        """
+        wanted = list(names), list(workloads), precision
+        if self.prepared == wanted:
+            return
+        self.prepared, self.failures = wanted, {}
         for name in names:
             if name not in self.workers:
                 log = Path(self.folder.name) / f"{name}.log"
@@ -224,6 +231,7 @@ class Troupe:
 
         Compiling anew for every round would take longer than measuring.
         """
+        self.prepared = None
         if name in self.failures:
             raise self.failures[name]
         return Remote(self, name, workload)
