@@ -300,6 +300,17 @@ def test_the_judge_agrees_with_the_engine_in_float64(workload):
     assert judge.mean_loss(part, found) == pytest.approx(evaluation.loss, rel=1e-9)
 
 
+def test_the_truth_about_a_workload_is_computed_once(monkeypatch):
+    computed, compute = [], judge.true_parameters
+    monkeypatch.setattr(judge, "true_parameters", lambda w: computed.append(w) or compute(w))
+    judge.truth.cache_clear()
+    part = dataclasses.replace(XOR, n=10)
+    for workload in (part, dataclasses.replace(part), dataclasses.replace(part, lr=0.25)):
+        true, initial = judge.truth(workload)
+        assert judge.deviation(workload, compute(workload), true, initial) == 0
+    assert [w.lr for w in computed] == [part.lr, 0.25]
+
+
 def test_short_is_short_but_has_a_smaller_batch():
     for workload in WORKLOADS.values():
         part = judge.short(workload)

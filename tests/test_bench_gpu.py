@@ -477,6 +477,7 @@ def test_a_training_that_fails_says_why_in_its_own_words(tmp_path):
     [
         (2, ["Error: no GPU here"], ""),
         (2, ["a warning", "Error: no GPU here"], ""),
+        (2, ["Error: No gpu here"], ""),
         (0, [], "exit code 0, not 2: "),
         (2, [], "stderr does not end in the one line of its error: "),
         (2, ["Error: a GPU", "Error: no GPU"], "stderr does not end in the one line"),

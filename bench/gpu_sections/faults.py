@@ -44,13 +44,13 @@ def wrong(found: Mapping[str, Any], code: int, word: str) -> str:
     errors = [line for line in said if line.startswith(("Error: ", "Traceback"))]
     if len(errors) != 1 or said[-1] != errors[0]:
         return f"stderr does not end in the one line of its error: {' / '.join(said[-3:])[:150]}"
-    return "" if word in said[-1] else f"the error says something else: {said[-1]}"
+    return "" if word.lower() in said[-1].lower() else f"the error says something else: {said[-1]}"
 
 
 def no_gpu(rig: Rig) -> dict[str, Any]:
     """CUDA_VISIBLE_DEVICES is empty; in a rehearsal CuPy is not installed, or has no GPU."""
     found = xpnet("train", "--backend", "cupy", "--epochs", "1", CUDA_VISIBLE_DEVICES="")
-    word = "upy" if rig.rehearsal else "CUDA_VISIBLE_DEVICES"
+    word = "cupy" if rig.rehearsal else "CUDA_VISIBLE_DEVICES"
     return {**found, "failed": wrong(found, 2, word)}
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import XpnetError, check_count
 from .contestants import Contestant
 from .contestants import build as build_contestant
-from .judge import EPOCHS, deviation, mean_loss, short, true_parameters
+from .judge import EPOCHS, deviation, mean_loss, short, truth
 from .workloads import Workload
 
 __all__ = ["Clock", "Outcome", "Timing", "contest", "reason"]
@@ -89,7 +89,7 @@ def contest(
 def judge(workload: Workload, outcomes: dict[str, Outcome], build: Build) -> None:
     """Let each contestant train the first steps, and note how far it ends from float64."""
     start = short(workload)
-    true, initial = true_parameters(start), start.initial()
+    true, initial = truth(start)
     for name, outcome in outcomes.items():
         with surviving(outcomes, name, {}):
             contestant = build(name, start)

@@ -14,6 +14,7 @@ with the others' within ``LONG``, which shows who later stops learning.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,16 @@ import numpy as np
 from ..types import Array
 from .workloads import Workload
 
-__all__ = ["EPOCHS", "LONG", "SHORT", "deviation", "mean_loss", "short", "true_parameters"]
+__all__ = [
+    "EPOCHS",
+    "LONG",
+    "SHORT",
+    "deviation",
+    "mean_loss",
+    "short",
+    "true_parameters",
+    "truth",
+]
 
 SHORT = 0.06
 LONG = 0.3
@@ -60,6 +70,12 @@ def deviation(
         for layer in everything
         for found, right, start in zip(*layer, strict=True)
     )
+
+
+@functools.lru_cache(maxsize=1)  # a workload is measured in each precision, one after the other
+def truth(workload: Workload) -> tuple[Parameters, Parameters]:
+    """``true_parameters``, and those before the first step; for large networks it takes seconds."""
+    return true_parameters(workload), workload.initial()
 
 
 def true_parameters(workload: Workload) -> Parameters:
