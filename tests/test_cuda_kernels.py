@@ -88,6 +88,7 @@ def odd_cases():
         cases["gather"][size] = pixels, index, vector(n), vector(n)
     ties = np.zeros((40, 37))
     ties[:, 5] = ties[:, 36] = 1.0
+    cases["add_weights"] = {"a whole number": (vector(37), 2, vector(37), 20)}
     cases["softmax_xent"]["ties"] = ties, np.full(40, 5, np.int32), None, 1.0, 0.0
     return cases
 

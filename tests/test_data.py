@@ -54,7 +54,13 @@ def test_arrays_that_do_not_fit_are_refused(X, y, weight, message):
         Dataset(X, y, weight)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("scale", [2, np.float32(2), np.float64(2), np.int64(2), 2.0])
+def test_a_scale_of_any_kind_of_number_is_a_float(scale):
+    data = Dataset(samples(), labels(), scale=scale)
+    assert (type(data.scale), data.scale) == (float, 2.0)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf, True, np.float64(-1)])
 def test_a_senseless_scale_is_refused(scale):
     with pytest.raises(UsageError, match="scale"):
         Dataset(samples(), labels(), scale=scale)

@@ -72,6 +72,22 @@ def refused(invoke):
     return refused
 
 
+@pytest.mark.parametrize("scale", [2, np.float32(2)])
+def test_kernels_are_given_a_number_as_a_float(scale, monkeypatch):
+    """They tell a number from an array by its type."""
+    given, backend = [], xpnet.backends.get("numpy")
+    ops = backend.ops()
+    gather = ops.gather
+    monkeypatch.setattr(ops, "gather", lambda *a: given.append(type(a[3])) or gather(*a))
+    monkeypatch.setattr(backend, "ops", lambda: ops)
+    monkeypatch.setattr(xpnet.backends, "common", lambda *arrays: backend)
+    network = xpnet.mlp(3, 2)
+    theta, X = network.init(), np.ones((4, 3), np.float32)
+    out = xpnet.predict(network, theta, X, scale)
+    np.testing.assert_allclose(out, xpnet.predict(network, theta, 2 * X), rtol=1e-6)
+    assert given == [float, float]
+
+
 def linear(path, W, b=0.0, loss=None, scale=1.0, shift=None, dtype="float32", config=None):
     """Save a model whose output is (x - shift) * scale W + b."""
     W = np.asarray(W, dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_scaling(self.shift, self.scale)
+        object.__setattr__(self, "scale", number_or_array(self.scale))
         for name in ("X", "y", "weight"):
             array = getattr(self, name)
             if array is None:
@@ -168,12 +170,17 @@ def check_scaling(shift: Array | None, scale: Array | float) -> None:
 
     Arrays on a device have been checked on the host.
     """
-    if not hasattr(scale, "shape"):
-        check_positive("the scale of a dataset", scale)
+    if isinstance(scale, Real) or not hasattr(scale, "shape"):
+        check_positive("the scale of a dataset", scale)  # type: ignore[arg-type]
     elif isinstance(scale, np.ndarray) and not (np.isfinite(scale).all() and (scale > 0).all()):
         raise DataError("the scale of a dataset must be finite and > 0 for every column")
     if isinstance(shift, np.ndarray) and not np.isfinite(shift).all():
         raise DataError("the shift of a dataset must be finite for every column")
+
+
+def number_or_array(scale: Array | float) -> Array | float:
+    """A number of any kind, NumPy's too, as a float; an array as it is: kernels tell them apart."""
+    return float(scale) if isinstance(scale, Real) else scale
 
 
 def as_target(y: Array, dtype: str) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import backends
 from .backends import Backend
-from .data import Dataset
+from .data import Dataset, number_or_array
 from .host_data import placed
 from .losses import SoftmaxCrossEntropy
 from .network import Network
@@ -93,7 +93,7 @@ def predict(
     ``Dataset``.
     """
     backend = backends.common(theta, X)
-    ops = backend.ops()
+    ops, scale = backend.ops(), number_or_array(scale)
     outputs = []
     with backend.explaining():
         for start in range(0, X.shape[0], BATCH):
