@@ -2,6 +2,7 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -187,6 +188,15 @@ def test_data_that_do_not_fit_are_explained(backend, monkeypatch):
         backend.to_numpy([1.0])
     with pytest.raises(OutOfDeviceMemoryError):
         backend.loop(raising(error), None, None, 1)
+
+
+def test_data_lie_row_by_row_whatever_they_did_on_the_host(backend, monkeypatch):
+    """A table of pandas has its columns one after the other."""
+    monkeypatch.setattr(backend, "device", contextlib.nullcontext())
+    monkeypatch.setattr(cupy, "array", np.array)
+    placed = backend.from_host(np.asfortranarray([[1, 2, 3], [4, 5, 6]]))
+    assert placed.flags.c_contiguous
+    assert placed.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
 def test_every_precision_is_one_of_the_library():

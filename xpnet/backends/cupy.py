@@ -80,7 +80,7 @@ class CupyBackend(Backend):
 
     def from_host(self, host: np.ndarray[Any, Any]) -> Array:
         with explaining(), self.device:
-            return cupy.array(host)
+            return cupy.array(host, order="C")  # whatever the host's: kernels read rows
 
     def free_bytes(self) -> int:
         with self.device:
