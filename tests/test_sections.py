@@ -1,6 +1,7 @@
 """Sections that raise, hang or die, and workers that do: whatever is planted, the rest is there."""
 
 import json
+import os
 import sys
 import textwrap
 
@@ -208,6 +209,11 @@ class Bad:
 def build(workload, precision):
     if name == "refuses":
         raise BackendError(f"no {precision} here")
+    if name == "forks":
+        if not os.fork():
+            time.sleep(20)
+            os._exit(0)
+        return Bad()
     if name in ("dies", "hangs"):
         return Bad()
     print("noise on stdout")
@@ -285,6 +291,16 @@ def test_a_worker_that_hangs_is_out_and_a_new_one_comes(troupe):
     troupe.patience = 5.0
     troupe.prepare(["hangs"], [TINY], "fp32")
     assert troupe.build("hangs", TINY)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_a_worker_is_ended_though_a_child_of_it_lives_on(troupe):
+    """As those that compile for a library may, with every file of the worker open."""
+    troupe.prepare(["forks"], [TINY], "fp32")
+    worker = troupe.workers["forks"]
+    worker.end()
+    assert worker.process.poll() is not None
+    assert worker.reader.is_alive(), "the child was not waited for"
 
 
 def test_parameters_of_large_networks_stay_where_they_are(troupe, monkeypatch):

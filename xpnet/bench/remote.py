@@ -34,6 +34,9 @@ __all__ = ["Remote", "Troupe", "serve"]
 
 Build = Callable[[Workload, str], Contestant]
 
+GRACE = 2.0
+"""Seconds for a killed worker's pipe to end; it does not while a child of the worker's has it."""
+
 LAST_WORDS = 150
 """Characters of what a dead worker wrote last."""
 
@@ -144,7 +147,9 @@ class Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.reader.join()
+        self.reader.join(GRACE)
+        if self.reader.is_alive():
+            return  # whoever closes a pipe that is being read waits for its reader
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):  # what it was told last may not have been read
                 if pipe:
