@@ -153,6 +153,34 @@ def test_arrays_too_large_to_be_counted_are_left_to_the_reference(simulator, mon
         assert simulator.launched == launched
 
 
+def test_results_too_large_to_be_counted_are_left_to_the_reference(simulator, monkeypatch):
+    """Each argument may be small: the batch that is gathered, the product of a column and a row."""
+    monkeypatch.setattr(vector, "LARGEST", 1000)
+    ops, one = ops_on(simulator), np.ones((1, 1), np.float32)
+    for n, n_launched in ((1000, 2), (1001, 0)):
+        simulator.launched.clear()
+        index = np.zeros(n, np.int32)
+        x = ops.gather(one, index, None, 1.0, np.dtype(np.float32))
+        row = np.ones((1, n), np.float32)
+        y, _ = ops.affine(one, row, np.zeros(n, np.float32), ACTIVATIONS["tanh"])
+        assert x.sum() == n
+        np.testing.assert_allclose(y, np.tanh(1), rtol=1e-6)
+        assert len(simulator.launched) == n_launched
+
+
+@pytest.mark.parametrize("two", [2, np.float32(2), np.float64(2), np.int64(2)])
+def test_a_number_of_any_kind_is_no_pointer(simulator, two):
+    ops = ops_on(simulator)
+    X = np.asarray([[3], [5]], np.uint8)
+    x = ops.gather(X, np.asarray([1], np.int32), None, two, np.dtype(np.float32))
+    assert x.tolist() == [[10.0]]
+    logits = np.zeros((1, 2), np.float32)
+    result = ops.softmax_xent(logits, np.zeros(1, np.int32), None, two, 0.0)
+    assert result.dout.tolist() == [[-1.0, 1.0]]
+    result = ops.sigmoid_xent(logits, np.zeros((1, 2), np.float32), None, two)
+    assert result.dout.tolist() == [[0.5, 0.5]]
+
+
 def test_the_order_of_threads_changes_no_bit(simulator):
     """Sums have a fixed order: two runs are bit-equal, whoever comes first."""
     cases = odd_cases()

@@ -96,7 +96,11 @@ class CupyLauncher:
 
     @functools.cached_property
     def relu_keeps_nan(self) -> bool:
-        """Whether cuBLASLt's ReLU of NaN is NaN: no manual says so, so this GPU is asked once."""
+        """Whether cuBLASLt's ReLU of NaN is NaN: no manual says so, so this GPU is asked once.
+
+        One small product is asked. Should another shape's swallow NaN, the check of the weights
+        after a segment finds it, later.
+        """
         x = cupy.full((8, 8), np.nan, np.float32)
         y = cupy.zeros_like(x)
         done = self.product(x, x, y, "relu_bias", cupy.zeros(8, np.float32))

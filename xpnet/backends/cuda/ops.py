@@ -18,6 +18,8 @@ from .vector import (
     THREADS,
     VectorOps,
     blocks_for,
+    countable,
+    number_and_pointer,
     plain,
 )
 
@@ -43,13 +45,14 @@ class CudaOps(VectorOps):
         self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: Any
     ) -> Array:
         real = np.dtype(dtype)
-        vectors = [v for v in (shift, scale) if not isinstance(v, float | None)]
+        factor, scales = number_and_pointer(scale)
+        vectors = [v for v in (shift, scales) if v is not None]
         kernels = {"uint8": "gather_bytes", real.name: "gather_reals"}
-        if X.dtype.name not in kernels or not plain(real, *vectors) or not X.flags.c_contiguous:
-            return super().gather(X, index, shift, scale, dtype)
         m, n = len(index), X.shape[1]
+        fits = X.dtype.name in kernels and X.flags.c_contiguous and countable(m * n)
+        if not fits or not plain(real, *vectors):
+            return super().gather(X, index, shift, scale, dtype)
         x = self.empty((m, n), real)
-        factor, scales = (scale, None) if isinstance(scale, float) else (1.0, scale)
         self.each(
             kernels[X.dtype.name], m * n, x,
             X, index, shift, scales, real.type(factor), x, np.int32(m), np.int32(n),
@@ -59,9 +62,9 @@ class CudaOps(VectorOps):
     def affine(
         self, x: Array, W: Array, b: Array, f: Activation
     ) -> tuple[Array, tuple[Array, Array]]:
-        if f.name not in ACTIVATIONS or not plain(W.dtype, x, W, b):
-            return super().affine(x, W, b, f)
         m, n = len(x), W.shape[1]
+        if f.name not in ACTIVATIONS or not plain(W.dtype, x, W, b) or not countable(m * n):
+            return super().affine(x, W, b, f)
         y = self.empty((m, n), W.dtype)
         if self.launcher.affine(x, W, b, f.name, y):
             return y, (x, y)
@@ -124,12 +127,12 @@ class CudaOps(VectorOps):
         scale: Array | float,
         smoothing: float,
     ) -> LossResult:
-        vectors = [v for v in (weight, scale) if not isinstance(v, float | None)]
+        factor, scale_at = number_and_pointer(scale)
+        vectors = [v for v in (weight, scale_at) if v is not None]
         if target.dtype.name != "int32" or not plain(logits.dtype, logits, *vectors):
             return super().softmax_xent(logits, target, weight, scale, smoothing)
         m, C = logits.shape
         real = logits.dtype.type
-        factor, scale_at = (scale, None) if isinstance(scale, float) else (1.0, scale)
         dlogits = self.empty((m, C), logits.dtype)
         return self.sample_loss(
             "softmax_xent", logits, dlogits,
@@ -139,10 +142,10 @@ class CudaOps(VectorOps):
     def sigmoid_xent(
         self, logits: Array, target: Array, weight: Array | None, scale: Array | float
     ) -> LossResult:
-        vectors = [v for v in (weight, scale) if not isinstance(v, float | None)]
+        factor, scale_at = number_and_pointer(scale)
+        vectors = [v for v in (weight, scale_at) if v is not None]
         if not plain(logits.dtype, logits, target, *vectors):
             return super().sigmoid_xent(logits, target, weight, scale)
-        factor, scale_at = (scale, None) if isinstance(scale, float) else (1.0, scale)
         dlogits = self.empty(logits.shape, logits.dtype)
         return self.sample_loss(
             "sigmoid_xent", logits, dlogits,
@@ -171,7 +174,7 @@ class CudaOps(VectorOps):
     def count(
         self, counters: Counters, loss: LossResult, weight: Array | float, m: int, last: bool
     ) -> Counters:
-        number, weight_at = (weight, None) if isinstance(weight, float) else (0.0, weight)
+        number, weight_at = number_and_pointer(weight)
         sums = counters.loss_sum, counters.weight_sum, loss.loss_sum
         vectors = sums if weight_at is None else (*sums, weight_at)
         if not plain(counters.loss_sum.dtype, *vectors):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from .launcher import Launcher
 __all__ = [
     "ACTIVATIONS",
     "FEWEST_ROWS",
-    "LARGEST",
     "MOST_BLOCKS",
     "MOST_SUMS",
     "THREADS",
     "VectorOps",
     "blocks_for",
+    "countable",
+    "number_and_pointer",
     "plain",
 ]
 
@@ -185,9 +187,19 @@ def blocks_for(n: int) -> int:
     return min(max(1, -(-n // THREADS)), MOST_BLOCKS)
 
 
+def countable(n: int) -> bool:
+    """Whether the kernels can count ``n`` elements."""
+    return n <= LARGEST
+
+
+def number_and_pointer(value: Array | float) -> tuple[float, Array | None]:
+    """A kernel's two parameters for a number or an array: it takes the number where no array is."""
+    return (float(value), None) if isinstance(value, Real) else (1.0, value)
+
+
 def plain(real: Any, *arrays: Array) -> bool:
     """Whether the kernels know the dtype ``real``, and all arrays have it and can be counted."""
     known = np.dtype(real).name in REALS
     return known and all(
-        a.dtype == real and a.flags.c_contiguous and a.size <= LARGEST for a in arrays
+        a.dtype == real and a.flags.c_contiguous and countable(a.size) for a in arrays
     )
