@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -267,6 +269,80 @@ def test_a_test_set_stays_on_the_host_too():
     assert found == xpnet.evaluate(NETWORK, theta, other)
 
 
+KINDS_TO_READ = {
+    "uint8": samples(2300),
+    "float32": samples(2300, dtype=np.float32),
+    "float64": samples(2300, dtype=np.float64),
+    "int16": samples(2300, dtype=np.int16),
+    "columns scaled": Dataset(
+        samples(2300).X, samples(2300).y, None, np.linspace(0.01, 0.02, N_IN), np.arange(N_IN) * 9.0
+    ),
+    "one batch": samples(BATCH),
+    "one sample": samples(1),
+}
+
+
+def weights_live_on(backend, monkeypatch):
+    """Whatever evaluates takes theta for an array of the stand-in, and no other array."""
+    monkeypatch.setattr("xpnet.evaluation.backends", SimpleNamespace(of=lambda _: backend))
+
+
+def mapped(folder, X):
+    """X as an array in a file."""
+    np.save(folder / "x.npy", X)
+    return np.load(folder / "x.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("kind", KINDS_TO_READ)
+def test_what_is_read_in_parts_gives_the_same_bits(monkeypatch, tmp_path, kind):
+    data, theta = KINDS_TO_READ[kind], NETWORK.init(0)
+    plain = xpnet.evaluate(NETWORK, theta, data)
+    dtypes = data.to(np.asarray, "float32")
+    logits = xpnet.predict(NETWORK, theta, dtypes.X, dtypes.scale, dtypes.shift)
+    lines = []
+    backend = tight()
+    weights_live_on(backend, monkeypatch)
+    X = mapped(tmp_path, data.X)
+    there = Dataset(X, data.y, None, data.scale, data.shift)
+    assert xpnet.evaluate(NETWORK, theta, there, say=lines.append) == plain
+    blocks = list(xpnet.predictions(NETWORK, theta, X, data.scale, data.shift, say=lines.append))
+    assert {len(block) for block in blocks[:-1]} <= {BATCH}
+    np.testing.assert_array_equal(np.concatenate(blocks), logits)
+    assert backend.largest <= BATCH * N_IN * 4, "never the samples as a whole"
+    assert [line.partition(" (")[0] for line in lines] == [
+        "the samples to evaluate", "the samples to predict",
+    ]  # fmt: skip
+
+
+def test_what_fits_is_predicted_at_once(monkeypatch):
+    data, theta, lines = samples(2300), NETWORK.init(0), []
+    backend = StandIn(1 << 30, 0)
+    weights_live_on(backend, monkeypatch)
+    np.concatenate(list(xpnet.predictions(NETWORK, theta, data.X, say=lines.append)))
+    assert lines == []
+    assert backend.largest == data.X.nbytes
+
+
+def test_predictions_do_not_bring_mapped_samples_into_memory(tmp_path):
+    X, network = mapped(tmp_path, np.zeros((20_000, 300), np.uint8)), xpnet.mlp(300, 3)
+    theta = network.init(0)
+    tracemalloc.start()
+    n = sum(len(block) for block in xpnet.predictions(network, theta, X))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n == len(X)
+    assert peak < X.nbytes / 2, "a block, and a few bytes a sample for labels that nobody sees"
+
+
+def test_samples_to_predict_that_do_not_fit_the_network_are_refused():
+    theta, X = NETWORK.init(0), samples(20, dtype=np.float32).X
+    with pytest.raises(DataError, match="X has 5 columns, but the network takes 6"):
+        next(xpnet.predictions(NETWORK, theta, X[:, 1:]))
+    X[17, 0] = np.nan
+    with pytest.raises(DataError, match="row 17"):
+        next(xpnet.predictions(NETWORK, theta, X))
+
+
 def test_samples_too_big_for_the_dtype_are_refused_before_the_training(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", 64)
     X = np.zeros((N, N_IN))
@@ -294,6 +370,33 @@ def test_the_command_line_says_it(tmp_path, monkeypatch):
     assert streamed == plain
     assert remark.startswith("the samples (5.7 kB), beside ")
     assert remark.endswith(" of the GPU (4.1 kB): they are streamed from the host\n")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_the_command_line_reads_in_parts_what_does_not_fit(tmp_path, monkeypatch, command):
+    data, path = samples(2300), tmp_path / "x.npy"
+    np.save(path, data.X)
+    np.save(tmp_path / "y.npy", data.y)
+    xpnet.save(tmp_path / "model", xpnet.Model(NETWORK, NETWORK.init(0), scale=data.scale))
+    files = {"evaluate": ["--data", path, "--labels", tmp_path / "y.npy"], "predict": [path]}
+
+    def run():
+        words = [command, tmp_path / "model", *files[command], "--json", "--backend", "numpy"]
+        result = CliRunner().invoke(cli, list(map(str, words)))
+        assert result.exit_code == 0, result.output
+        *lines, last = result.stdout.splitlines()
+        return lines, {**json.loads(last), "backend": "", "device": ""}, result.stderr
+
+    lines, last, quiet = run()
+    assert quiet == ""
+    backend = tight()
+    monkeypatch.setattr(f"xpnet.cli.{command}.place_of", lambda *_: backend)
+    weights_live_on(backend, monkeypatch)
+    *found, remark = run()
+    assert found == [lines, last]
+    assert remark.startswith(f"the samples to {command} (")
+    assert remark.endswith(" of the GPU (4.1 kB): they are streamed from the host\n")
+    assert backend.largest <= BATCH * N_IN
 
 
 # ---- planted faults --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from .errors import (
     UsageError,
     XpnetError,
 )
-from .evaluation import Evaluation, evaluate, gradients, predict
+from .evaluation import Evaluation, evaluate, gradients, predict, predictions
 from .hyperparameters import Hyperparameters
 from .layers import Dense, Dropout, LayerNorm
 from .losses import (
@@ -101,6 +101,7 @@ __all__ = [
     "mlp",
     "mnist",
     "predict",
+    "predictions",
     "save",
 ]
 

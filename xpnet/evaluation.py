@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from . import backends
 from .backends import Backend
 from .data import Dataset, number_or_array
-from .host_data import placed
+from .host_data import HostDataset, placed
 from .losses import SoftmaxCrossEntropy
 from .network import Network
 from .ops import Ops
 from .types import Array, Loss
 
-__all__ = ["Evaluation", "batch_bytes", "evaluate", "evaluate_on_device", "gradients", "predict"]
+__all__ = [
+    "Evaluation",
+    "batch_bytes",
+    "evaluate",
+    "evaluate_on_device",
+    "gradients",
+    "predict",
+    "predictions",
+]
+
+NumpyArray: TypeAlias = np.ndarray[Any, Any]
+Say: TypeAlias = Callable[[str], object]
 
 BATCH = 1000
 
@@ -35,19 +47,41 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    network: Network, theta: Array, dataset: Dataset, loss: Loss | None = None
+    network: Network,
+    theta: Array,
+    dataset: Dataset,
+    loss: Loss | None = None,
+    *,
+    say: Say = lambda _: None,
 ) -> Evaluation:
     """Loss and accuracy on a dataset on the host; it runs where ``theta`` lives.
 
-    The default loss is softmax cross-entropy. Raises DataError where the data do not fit.
+    The default loss is softmax cross-entropy. ``say`` is told where the samples stay on the host
+    because the device's memory is too small for them. Raises DataError where the data do not fit.
     """
     loss = loss or SoftmaxCrossEntropy()
     backend = backends.of(theta)
+    with backend.explaining():
+        data = within_reach(backend, network, theta, dataset, loss, "the samples to evaluate", say)
+        return evaluate_on_device(backend, backend.ops(), network, theta, data, loss)
+
+
+def within_reach(
+    backend: Backend,
+    network: Network,
+    theta: Array,
+    dataset: Dataset,
+    loss: Loss,
+    what: str,
+    say: Say,
+) -> Dataset:
+    """``dataset`` on the device, or ready to be sent there in parts; then ``say`` says why."""
     dtype = str(theta.dtype).rpartition(".")[2]
     reserve = batch_bytes(network, BATCH, dtype)
-    with backend.explaining():
-        data = placed(dataset, network.n_in, network.n_out, loss, backend, dtype, reserve)
-        return evaluate_on_device(backend, backend.ops(), network, theta, data, loss)
+    data = placed(dataset, network.n_in, network.n_out, loss, backend, dtype, reserve)
+    if isinstance(data, HostDataset):
+        say(data.reason(what))
+    return data
 
 
 def evaluate_on_device(
@@ -55,12 +89,7 @@ def evaluate_on_device(
 ) -> Evaluation:
     """``evaluate`` for a dataset that is placed already: see ``placed``."""
     loss_sum, n_correct, weight_sum = 0.0, 0, float(dataset.n)
-    for start in range(0, dataset.n, BATCH):
-        m = min(BATCH, dataset.n - start)
-        part, first = dataset.part(start, m)
-        index = ops.rows(first, m)
-        x = ops.gather(part.X, index, part.shift, part.scale, theta.dtype)
-        out, _ = network.forward(ops, theta, x)
+    for out, part, index in outputs(ops, network, theta, dataset):
         weight = None if part.weight is None else ops.take(part.weight, index)
         result = loss(ops, out, ops.take(part.y, index), weight, 1.0)
         loss_sum = loss_sum + result.loss_sum
@@ -72,6 +101,18 @@ def evaluate_on_device(
     if not loss.classifies:
         return Evaluation(mean, None, dataset.n)
     return Evaluation(mean, backend.to_numpy(n_correct).item() / dataset.n, dataset.n)
+
+
+def outputs(
+    ops: Ops, network: Network, theta: Array, dataset: Dataset
+) -> Iterator[tuple[Array, Dataset, Array]]:
+    """The network's output for each batch of a placed dataset, and which rows of what it is of."""
+    for start in range(0, dataset.n, BATCH):
+        m = min(BATCH, dataset.n - start)
+        part, first = dataset.part(start, m)
+        index = ops.rows(first, m)
+        x = ops.gather(part.X, index, part.shift, part.scale, theta.dtype)
+        yield network.forward(ops, theta, x)[0], part, index
 
 
 def batch_bytes(network: Network, m: int, dtype: str) -> int:
@@ -101,6 +142,30 @@ def predict(
             x = ops.gather(X, index, shift, scale, theta.dtype)
             outputs.append(network.forward(ops, theta, x)[0])
         return backend.xp.concat(outputs, axis=0)
+
+
+def predictions(
+    network: Network,
+    theta: Array,
+    X: NumpyArray,
+    scale: NumpyArray | float = 1.0,
+    shift: NumpyArray | None = None,
+    *,
+    say: Say = lambda _: None,
+) -> Iterator[NumpyArray]:
+    """``predict`` for samples on the host, be they memory-mapped: its results (m, n_out) in blocks.
+
+    They are NumPy arrays; it runs where ``theta`` lives. ``say`` is told where the samples stay
+    on the host because the device's memory is too small for them. Raises DataError where they do
+    not fit the network.
+    """
+    backend = backends.of(theta)
+    dataset = Dataset(X, np.zeros(len(X), np.uint8), scale=scale, shift=shift)
+    loss = SoftmaxCrossEntropy()  # which takes these labels, whatever the network has learned
+    with backend.explaining():
+        data = within_reach(backend, network, theta, dataset, loss, "the samples to predict", say)
+        for out, _part, _index in outputs(backend.ops(), network, theta, data):
+            yield backend.to_numpy(out)  # sync: the results are wanted
 
 
 def gradients(

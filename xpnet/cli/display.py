@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..state import Report, Run
-from .options import emit
+from .options import emit, remark
 
 __all__ = ["Display", "choose_display"]
 
@@ -50,7 +50,7 @@ class JsonLines:
         return None
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr)
+        remark(text)
 
     def segment(self, run: Run, report: Report) -> None:
         return None

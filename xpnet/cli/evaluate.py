@@ -11,7 +11,7 @@ import click
 from .. import checkpoint, evaluation
 from ..losses import LOSSES
 from ..spec import describe
-from .options import FILE, common, emit, place_of, where
+from .options import FILE, common, emit, place_of, remark, where
 from .sources import MNIST, read_data, refusing_data, sources
 
 __all__ = ["evaluate"]
@@ -41,7 +41,7 @@ def evaluate(
     train, test = read_data(describe(loss, LOSSES)["type"], **source, for_training=False)
     samples = dataclasses.replace(test or train, scale=scale, shift=shift)
     with refusing_data(str(source["data"] or MNIST)):
-        result = evaluation.evaluate(network, place.asarray(theta), samples, loss)
+        result = evaluation.evaluate(network, place.asarray(theta), samples, loss, say=remark)
     if as_json:
         emit(
             event="result",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
     "computing",
     "emit",
     "place_of",
+    "remark",
     "where",
 ]
 
@@ -188,6 +190,11 @@ def place_of(backend: str, device: str | None, threads: int | None, dtype: str) 
     if dtype == "float64":
         backends.allow_float64()  # before the first backend is loaded: one of them asks only then
     return backends.get(backend, device)
+
+
+def remark(text: str) -> None:
+    """Print what is no result: to stderr."""
+    print(text, file=sys.stderr)
 
 
 def emit(**event: Any) -> None:

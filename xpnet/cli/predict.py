@@ -13,11 +13,10 @@ import numpy as np
 from .. import checkpoint, evaluation
 from ..backends import Backend
 from ..checkpoint import Model
-from ..data import Dataset
 from ..datasets.features import read_features
 from ..datasets.images import BOX, SIDE, is_png, mnist_digit, read_png
 from ..errors import DataError, UsageError
-from .options import FILE, common, emit, place_of, where
+from .options import FILE, common, emit, place_of, remark, where
 from .sources import MNIST, label_column, max_bytes, refusing_data
 from .verdicts import Verdicts, verdicts_of
 
@@ -127,14 +126,12 @@ def levels(model: Model) -> tuple[float, float]:
 
 def outputs(model: Model, place: Backend, samples: Samples) -> np.ndarray[Any, Any]:
     """The network's output (n, n_out) in float64, on the host."""
-    network, theta, loss, scale, shift, _config = model
-    targets = np.zeros((len(samples.X), network.n_out))  # which fit every loss
+    network, theta, _loss, scale, shift, _config = model
     with refusing_data(str(samples.path)):
-        dataset = Dataset(samples.X, targets, scale=scale, shift=shift).prepare(
-            network.n_in, network.n_out, loss, place, str(theta.dtype)
+        blocks = evaluation.predictions(
+            network, place.asarray(theta), samples.X, scale, shift, say=remark
         )
-    out = evaluation.predict(network, place.asarray(theta), dataset.X, dataset.scale, dataset.shift)
-    return place.to_numpy(out).astype(np.float64)
+        return np.concatenate(list(blocks)).astype(np.float64)
 
 
 def print_json(samples: list[Samples], found: list[Verdicts]) -> None:
@@ -150,7 +147,7 @@ def print_csv(samples: list[Samples], found: list[Verdicts]) -> None:
     writer.writerow(["file", "row", *found[0].header])
     for part, verdicts in zip(samples, found, strict=True):
         if part.done:
-            print(f"{part.path}: {part.done}", file=sys.stderr)
+            remark(f"{part.path}: {part.done}")
         writer.writerows([part.path, i, *cells] for i, cells in enumerate(verdicts.cells()))
 
 

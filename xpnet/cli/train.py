@@ -152,7 +152,7 @@ def train(
     model = model_of(run)
     test = None
     if test_set is not None:  # the one look at it
-        test = evaluate(network, place.asarray(model.theta), test_set, hp.loss)
+        test = evaluate(network, place.asarray(model.theta), test_set, hp.loss, say=display.say)
     if save_path:
         save(save_path, model._replace(config={**config, "machine": record}))
     seconds = sum(epoch.seconds for epoch in run.reports)
