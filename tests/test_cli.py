@@ -544,7 +544,7 @@ def rewrite(path, change):
 @pytest.mark.parametrize(
     ("option", "error"),
     [
-        ("--precision=tf32", "backend numpy has no precision tf32: choose fp32, or backend cupy"),
+        ("--precision=tf32", "backend numpy on cpu has no precision tf32: choose fp32, or a GPU"),
         ("--graph=require", "backend numpy replays no graph: choose auto, or backend cupy"),
         ("--precision=fp23", "unknown precision 'fp23': did you mean 'fp32'?"),
         ("--graph=allways", "unknown way with graphs 'allways': choose from auto, never, require"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -65,6 +66,11 @@ class Backend:
 
     precision = "fp32"
 
+    @property
+    def precisions(self) -> Sequence[str]:
+        """Those of PRECISION that can be had here."""
+        return ("fp32",)
+
     def configured(self, *, precision: str = "fp32", graph: str = "auto") -> Backend:
         """A backend like this that multiplies with ``precision`` and replays as ``graph`` says.
 
@@ -72,13 +78,17 @@ class Backend:
         """
         check_choice("precision", precision, PRECISION)
         check_choice("way with graphs", graph, GRAPH)
-        if precision != "fp32":
+        if precision not in self.precisions:
             raise UsageError(
-                f"backend {self.name} has no precision {precision}: choose fp32, or backend cupy"
+                f"backend {self.place} has no precision {precision}: choose fp32, or a GPU"
             )
         if graph == "require":
             raise UsageError(f"backend {self.name} replays no graph: choose auto, or backend cupy")
-        return self
+        if precision == self.precision:
+            return self
+        other = copy.copy(self)
+        other.precision = precision
+        return other
 
     def explaining(self) -> AbstractContextManager[Any]:
         """Within, a failure of the device becomes a DeviceError or an OutOfDeviceMemoryError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -16,9 +17,24 @@ from ..errors import BackendError, UsageError
 from ..ops import Ops
 from ..types import Array
 from .adam import adam_rate
-from .backend import Backend, Data, ManySteps, State, StepFunction
+from .backend import PRECISION, Backend, Data, ManySteps, State, StepFunction
+from .scoped import Scope, ScopedOps
 
 __all__ = ["JaxBackend", "load", "of"]
+
+PRECISIONS = {"fp32": "highest", "tf32": "tensorfloat32", "bf16": "BF16_BF16_F32"}
+"""JAX's names. Left alone, it rounds to tf32 where the GPU can, and so it does for "bfloat16"."""
+
+
+def multiplying(precision: str) -> Scope:
+    """The scope in which JAX multiplies float32 with ``precision``, and other dtypes exactly."""
+
+    def scope(dtype: Any) -> AbstractContextManager[Any]:
+        name = PRECISIONS[precision if dtype == xp.float32 else "fp32"]
+        within: AbstractContextManager[Any] = jax.default_matmul_precision(name)
+        return within
+
+    return scope
 
 
 @jax.tree_util.register_pytree_node_class
@@ -84,7 +100,7 @@ def one_division_adam(
     return theta - rate * m / (xp.sqrt(v) + floor), m, v
 
 
-class BlockOps(Ops):
+class BlockOps(ScopedOps):
     """The reference, for a theta, slots and a gradient that are ``Blocks``."""
 
     scale_by = each_block(Ops.scale_by)
@@ -148,15 +164,22 @@ def shuffle(key: tuple[Array, Array], round_: Array, n: int, device: Any) -> Arr
 
 
 @functools.lru_cache(maxsize=32)
-def compiled(build: Any, device: Any, reference: bool) -> CompiledStep:
+def compiled(build: Any, device: Any, reference: bool, precision: str = "fp32") -> CompiledStep:
     """The compiled step of ``build``, the same for an equal one."""
     layout = None if reference else build.network.layout
-    ops = Ops(xp, device) if reference else BlockOps(xp, device)
+    ops = (ScopedOps if reference else BlockOps)(xp, device, multiplying(precision))
     return CompiledStep(build(ops), ops, layout)
 
 
 class JaxBackend(Backend):
     """Arrays of ``jax.numpy`` on one of JAX's devices."""
+
+    @property
+    def precisions(self) -> Sequence[str]:
+        return PRECISION[:1] if self.device.platform == "cpu" else PRECISION
+
+    def reference_ops(self) -> Ops:
+        return ScopedOps(self.xp, self.device, multiplying(self.precision))
 
     def check_dtype(self, dtype: str) -> None:
         if dtype == "float64" and not jax.config.jax_enable_x64:
@@ -179,7 +202,7 @@ class JaxBackend(Backend):
         self, build: Callable[[Ops], StepFunction[State, Data]], *, reference: bool = False
     ) -> StepFunction[State, Data]:
         if isinstance(build, Hashable) and hasattr(build, "network"):
-            return compiled(build, self.device, reference)
+            return compiled(build, self.device, reference, self.precision)
         ops = self.reference_ops()
         return CompiledStep(build(ops), ops)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -11,17 +13,47 @@ import torch
 from ...errors import BackendError
 from ...ops import Ops
 from ...types import Array
-from ..backend import Backend
+from ..backend import PRECISION, Backend
+from ..scoped import Scope, ScopedOps
 from .ops import TorchOps
 
 __all__ = ["TorchBackend", "load", "of"]
+
+PRECISIONS = {"fp32": "highest", "tf32": "high", "bf16": "medium"}
+"""PyTorch's names. "medium" lets it round to bf16; where it does not, it rounds to tf32."""
+
+
+def multiplying(precision: str) -> Scope:
+    """The scope in which PyTorch multiplies float32 with ``precision``: else it is as it was."""
+
+    @contextlib.contextmanager
+    def scope(_dtype: Any) -> Iterator[None]:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(PRECISIONS[precision])
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return scope
+
+
+class ScopedTorchOps(ScopedOps, TorchOps):
+    """PyTorch's own, whose matrix products are computed within ``scope``."""
 
 
 class TorchBackend(Backend):
     """Tensors without gradients on one of PyTorch's devices."""
 
+    @property
+    def precisions(self) -> Sequence[str]:
+        return PRECISION if self.device.type == "cuda" else PRECISION[:1]
+
     def ops(self) -> Ops:
-        return TorchOps(self.xp, self.device)
+        return ScopedTorchOps(self.xp, self.device, multiplying(self.precision))
+
+    def reference_ops(self) -> Ops:
+        return ScopedOps(self.xp, self.device, multiplying(self.precision))
 
     def from_host(self, host: np.ndarray[Any, Any]) -> Array:
         return torch.tensor(host, device=self.device)
