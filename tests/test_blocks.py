@@ -1,5 +1,6 @@
 """Large arrays in blocks of rows: every row once, and never a copy of the whole."""
 
+import threading
 import tracemalloc
 
 import numpy as np
@@ -27,13 +28,48 @@ KINDS = {
 }
 
 
+@pytest.mark.parametrize("shared", [0, 1 << 24])
 @pytest.mark.parametrize("name", KINDS)
-def test_rows_are_taken_in_any_order(small_blocks, name):
+def test_rows_are_taken_in_any_order(monkeypatch, small_blocks, name, shared):
+    monkeypatch.setattr(blocks, "SHARED_BYTES", shared)
     A = KINDS[name]
     rows = np.array([19, 0, 7, 7, 3, 12, 11, 1], np.int32)
     out = np.full((8, *A.shape[1:]), np.nan)
     take_rows(A, rows, out)
     np.testing.assert_array_equal(out, A[rows])
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_few_rows_are_shared_as_well(monkeypatch, n):
+    monkeypatch.setattr(blocks, "SHARED_BYTES", 0)
+    A, out = KINDS["plain"], np.full((n, 3), np.nan)
+    take_rows(A, np.arange(n) + 5, out)
+    np.testing.assert_array_equal(out, A[5 : 5 + n])
+
+
+@pytest.mark.parametrize(("shared", "n_threads"), [(120, 2), (121, 1)])
+def test_two_threads_share_what_is_large(monkeypatch, shared, n_threads):
+    monkeypatch.setattr(blocks, "SHARED_BYTES", shared)
+    alone, seen = blocks.take_alone, []
+
+    def noted(A, rows, out):
+        seen.append((threading.current_thread(), len(rows)))
+        alone(A, rows, out)
+
+    monkeypatch.setattr(blocks, "take_alone", noted)
+    take_rows(KINDS["plain"], np.arange(5), np.empty((5, 3)))
+    threads, shares = zip(*seen, strict=True)
+    assert len(set(threads)) == n_threads
+    assert sorted(shares) == ([2, 3] if n_threads == 2 else [5])
+    assert not any(thread.is_alive() for thread in set(threads) - {threading.current_thread()})
+
+
+def test_what_the_second_thread_raises_is_raised(monkeypatch):
+    monkeypatch.setattr(blocks, "SHARED_BYTES", 0)
+    monkeypatch.setattr(blocks, "BLOCK", 3)
+    rows = np.array([0, 1, 2, 99])  # in another dtype, where it is looked whether a row is there
+    with pytest.raises(IndexError, match="99"):
+        take_rows(KINDS["another dtype"], rows, np.empty((4, 3)))
 
 
 @pytest.mark.parametrize("name", ["plain", "by columns", "another dtype"])

@@ -171,6 +171,12 @@ def test_memory_mapped_samples(tmp_path):
     same(device(data), Dataset(mapped, data.y, scale=0.01))
 
 
+def test_samples_that_two_threads_gather(monkeypatch):
+    monkeypatch.setattr(blocks, "SHARED_BYTES", 0)
+    for late, seed in HOSTILE[:3]:
+        same(device(samples(), late=late, seed=seed), samples())
+
+
 def test_a_recorded_step_stays_recorded(monkeypatch):
     recordings = []
     record = RecordedStep.record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,9 @@ __all__ = ["first_row_not_finite", "row_blocks", "take_rows"]
 NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 BLOCK = 1 << 20
+
+SHARED_BYTES = 1 << 24
+"""Below, a thread takes too long to start for what it saves."""
 
 
 def row_blocks(X: NumpyArray) -> Iterator[tuple[int, NumpyArray]]:
@@ -37,7 +41,22 @@ def first_row_not_finite(X: NumpyArray) -> int | None:
 
 
 def take_rows(A: NumpyArray, rows: NumpyArray, out: NumpyArray) -> None:
-    """Write the rows ``rows`` (m,) of A (n, ...) to ``out`` (m, ...), cast to its dtype."""
+    """Write the rows ``rows`` (m,) of A (n, ...) to ``out`` (m, ...), cast to its dtype.
+
+    Two threads share what is large: NumPy copies without holding the others back.
+    """
+    if out.nbytes < SHARED_BYTES:
+        take_alone(A, rows, out)
+        return
+    half = len(rows) // 2
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(take_alone, A, rows[half:], out[half:])
+        take_alone(A, rows[:half], out[:half])
+        second.result()
+
+
+def take_alone(A: NumpyArray, rows: NumpyArray, out: NumpyArray) -> None:
+    """``take_rows`` in this thread."""
     if A.dtype == out.dtype and A.flags.c_contiguous and A.flags.aligned:
         np.take(A, rows, axis=0, out=out, mode="clip")  # "raise" would buffer the output
         return
