@@ -90,7 +90,7 @@ class Device:
 def test_the_order_of_events_is_that_of_double_buffering(log):
     link = CupyLink(Device(log))
     X = np.arange(9.0).reshape(9, 1)
-    ring = Ring(link, [X], [X.dtype], batch_size=2, batches=1)
+    ring = Ring(link, [X], [X.dtype], batch_size=2, batches=1, n=9)
     ring.begin(np.arange(9)[::-1])
     seen = []
     for i, k in enumerate(ring.portions(0, 5)):

@@ -171,6 +171,61 @@ def test_memory_mapped_samples(tmp_path):
     same(device(data), Dataset(mapped, data.y, scale=0.01))
 
 
+SPLIT = {"validation_split": 0.3, "patience": 3, "epochs": 5}
+
+
+@pytest.mark.parametrize("kind", ["float32", "weights", "columns scaled", "by columns"])
+@pytest.mark.parametrize("batch_size", [16, 1000])
+def test_a_validation_set_that_is_split_off(kind, batch_size):
+    for late, seed in HOSTILE[:3]:
+        backend = tight(late=late, seed=seed)
+        ours = trained(backend, KINDS[kind], batch_size=batch_size, **SPLIT)[-1]
+        first, second = KINDS[kind].split(0.3, 0)
+        assert_same(
+            ours, trained(NUMPY, first, NETWORK, second, batch_size=batch_size, **SPLIT)[-1]
+        )
+        [link] = backend.links
+        n_train = N - round(0.3 * N)
+        assert set(link.lengths) == {32 if batch_size == 16 else n_train}, "one half is enough"
+
+
+def test_a_training_with_a_split_goes_on_in_the_middle_of_an_epoch():
+    runs = trained(tight(), samples(), seconds=1e-9, **SPLIT)
+    for start in runs[4:9]:
+        assert_same(trained(tight(), samples(), start=start, **SPLIT)[-1], runs[-1])
+
+
+@pytest.mark.parametrize("memory", [1 << 17, 1 << 30])
+def test_a_split_brings_mapped_samples_into_memory_only_where_they_fit(tmp_path, memory):
+    rng, n = np.random.default_rng(0), 40_000
+    X = mapped(tmp_path, rng.integers(0, 250, (n, 300), dtype=np.uint8))
+    data = Dataset(X, rng.integers(0, 3, n, dtype=np.int32), scale=0.01)
+    tracemalloc.start()
+    trained(StandIn(memory, 0), data, xpnet.mlp(300, 3), batch_size=100, **{**SPLIT, "epochs": 1})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (peak < X.nbytes / 2) == (memory == 1 << 17)
+
+
+def test_what_is_split_off_is_said_and_checked():
+    lines = said_of_a_split(samples())
+    assert [line.partition(", beside")[0] for line in lines] == [
+        "the samples (1.4 kB)", "the validation samples (610 bytes)",
+    ]  # fmt: skip
+    first, _ = samples().split_rows(0.3, 0)
+    weight = np.ones(N)
+    weight[first] = 0
+    with pytest.raises(DataError, match="not all 0"):
+        said_of_a_split(samples(weight=weight))
+
+
+def said_of_a_split(data):
+    lines = []
+    hp = Hyperparameters(**{**SPLIT, "epochs": 1})
+    list(segments(NETWORK, data, hp=hp, backend=tight(), say=lines.append))
+    return lines
+
+
 def test_samples_that_two_threads_gather(monkeypatch):
     monkeypatch.setattr(blocks, "SHARED_BYTES", 0)
     for late, seed in HOSTILE[:3]:
@@ -190,7 +245,7 @@ def test_a_recorded_step_stays_recorded(monkeypatch):
 def test_the_next_half_is_sent_while_the_steps_run():
     link = StandInLink(Queues("copy"))
     X = np.arange(12.0)
-    ring = Ring(link, [X], [X.dtype], batch_size=2, batches=2)
+    ring = Ring(link, [X], [X.dtype], batch_size=2, batches=2, n=12)
     ring.begin(np.arange(12))
     assert list(ring.portions(0, 2)) == [2]
     assert [ring.holds, len(link.queues.items["copy"])] == [[0, 1], 6], "beyond what was asked for"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from .random import check_seed, split_order
 from .types import Array, Loss, Namespace
 
 __all__ = ["Dataset"]
+
+NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,19 +43,20 @@ class Dataset:
     def __post_init__(self) -> None:
         check_scaling(self.shift, self.scale)
         object.__setattr__(self, "scale", number_or_array(self.scale))
+        n_rows = int(self.X.shape[0]) if getattr(self.X, "shape", ()) else 0
         for name in ("X", "y", "weight"):
             array = getattr(self, name)
             if array is None:
                 continue
             if not hasattr(array, "shape"):
                 raise DataError(f"{name} must be an array, not a {type(array).__name__}")
-            if len(array.shape) == 0 or array.shape[0] != self.n:
-                raise DataError(f"{name} has shape {array.shape}, but X has {self.n} samples")
+            if len(array.shape) == 0 or array.shape[0] != n_rows:
+                raise DataError(f"{name} has shape {array.shape}, but X has {n_rows} samples")
         if len(self.X.shape) != 2:
             raise DataError(
                 f"X must have one row a sample and one column a feature, not {self.X.shape}"
             )
-        if self.n == 0:
+        if n_rows == 0:
             raise DataError("the dataset is empty: there is no sample in X")
 
     @property
@@ -108,13 +111,10 @@ class Dataset:
             raise DataError(f"y must hold labels or real numbers, not {self.y.dtype}")
         loss.check_target(n_out, self.y)
         if self.weight is not None:
-            w = self.weight
-            real = w.ndim == 1 and w.dtype.kind in "uifb"
-            if not (real and np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
-                raise DataError("weights must be (n,), finite, not negative and not all 0")
+            check_weight(self.weight)
         return self
 
-    def rows(self, index: np.ndarray[Any, Any]) -> Dataset:
+    def rows(self, index: NumpyArray) -> Dataset:
         """The part with these rows (k,), in this order; it lives where the whole does."""
         place = self.backend
         at = place.asarray(np.asarray(index, np.int32))
@@ -130,6 +130,11 @@ class Dataset:
 
         Which sample goes where depends on ``seed`` and the number of samples alone.
         """
+        first, second = self.split_rows(fraction, seed)
+        return self.rows(first), self.rows(second)
+
+    def split_rows(self, fraction: float, seed: int) -> tuple[NumpyArray, NumpyArray]:
+        """The rows (k,) int32, ascending, of both parts that ``split`` makes."""
         check_fraction("the fraction to split off", fraction)
         order = split_order(check_seed(seed), self.n)
         cut = self.n - round(self.n * fraction)
@@ -137,7 +142,7 @@ class Dataset:
             raise UsageError(
                 f"cannot split {fraction:g} off {self.n} samples: one of the parts would be empty"
             )
-        return self.rows(np.sort(order[:cut])), self.rows(np.sort(order[cut:]))
+        return np.sort(order[:cut]), np.sort(order[cut:])
 
     def part(self, start: int, m: int) -> tuple[Dataset, int]:
         """A dataset on the device that holds the ``m`` samples from ``start`` on, and where."""
@@ -181,6 +186,13 @@ def check_scaling(shift: Array | None, scale: Array | float) -> None:
 def number_or_array(scale: Array | float) -> Array | float:
     """A number of any kind, NumPy's too, as a float; an array as it is: kernels tell them apart."""
     return float(scale) if isinstance(scale, Real) else scale
+
+
+def check_weight(w: Array) -> None:
+    """Raise DataError unless ``w`` (NumPy) can be the weights of samples."""
+    real = w.ndim == 1 and w.dtype.kind in "uifb"
+    if not (real and np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
+        raise DataError("weights must be (n,), finite, not negative and not all 0")
 
 
 def as_target(y: Array, dtype: str) -> Array:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .backends import Backend
 from .blocks import row_blocks
-from .data import Dataset, as_float, as_target
+from .data import Dataset, as_float, as_target, check_weight
 from .types import Array, Loss, Namespace
 
 __all__ = ["HostDataset", "placed", "size"]
+
+NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,8 @@ class HostDataset(Dataset):
     """A checked dataset for ``backend_of_parts``, which has ``free`` bytes of memory left.
 
     ``needed`` is what its samples would take there, ``reserve`` what is needed beside them, in
-    bytes. ``X`` is as it was given, be it memory-mapped; what is sent of it has ``dtype``.
+    bytes. ``X`` is as it was given, be it memory-mapped; what is sent of it has ``dtype``. Its
+    samples are the rows ``chosen`` (n,) int32 of the arrays.
     """
 
     backend_of_parts: Backend
@@ -28,10 +32,19 @@ class HostDataset(Dataset):
     needed: int
     reserve: int
     free: int
+    chosen: NumpyArray
+
+    @property
+    def n(self) -> int:
+        return len(self.chosen)
+
+    def rows_of(self, order: NumpyArray) -> NumpyArray:
+        """Where in the arrays the samples ``order`` (k,) lie."""
+        return self.chosen[order]
 
     def part(self, start: int, m: int) -> tuple[Dataset, int]:
         """The ``m`` samples from ``start`` on, sent to the device, where they begin at 0."""
-        rows = slice(start, start + m)
+        rows = self.chosen[start : start + m]
         weight = None if self.weight is None else self.weight[rows]
         part = Dataset(self.X[rows], self.y[rows], weight, self.scale, self.shift)
         return part.to(self.backend_of_parts.asarray, self.dtype), 0
@@ -39,7 +52,7 @@ class HostDataset(Dataset):
     def total_weight(self, xp: Namespace) -> Array:
         """The sum of the weights, computed on the host."""
         assert self.weight is not None
-        return self.weight.sum()
+        return self.weight[self.chosen].sum()
 
     def reason(self, what: str) -> str:
         """Why ``what``, such as "the samples", stay on the host, in one line."""
@@ -50,25 +63,38 @@ class HostDataset(Dataset):
 
 
 def placed(
-    data: Dataset, n_in: int, n_out: int, loss: Loss, backend: Backend, dtype: str, reserve: int
+    data: Dataset,
+    n_in: int,
+    n_out: int,
+    loss: Loss,
+    backend: Backend,
+    dtype: str,
+    reserve: int,
+    chosen: NumpyArray | None = None,
 ) -> Dataset:
     """``data`` checked and on ``backend`` as ``Dataset.prepare`` does it, or a HostDataset.
 
-    It stays on the host where the device would not have ``reserve`` bytes left; not where it is
-    on the device already, or small enough to be streamed in one piece. Raises DataError as
-    ``Dataset.check`` and ``Dataset.to`` do.
+    Of its samples only the rows ``chosen`` (k,) int32, where they are given. It stays on the host
+    where the device would not have ``reserve`` bytes left; not where it is on the device already,
+    or small enough to be streamed in one piece. Raises DataError as ``Dataset.check`` and
+    ``Dataset.to`` do.
     """
     free = backend.free_bytes()
     if free is None or data.backend.same_place(backend):
-        return data.prepare(n_in, n_out, loss, backend, dtype)
+        part = data if chosen is None else data.rows(chosen)
+        return part.prepare(n_in, n_out, loss, backend, dtype)
     host = data.on_host()
-    needed = host.n * bytes_a_sample(host, dtype)
+    needed = (host.n if chosen is None else len(chosen)) * bytes_a_sample(host, dtype)
     if needed <= max(free - reserve, backend.ring_bytes):
-        return host.prepare(n_in, n_out, loss, backend, dtype)
+        part = host if chosen is None else host.rows(chosen)
+        return part.prepare(n_in, n_out, loss, backend, dtype)
     host = castable(host.check(n_in, n_out, loss), dtype)
+    chosen = np.arange(host.n, dtype=np.int32) if chosen is None else chosen
+    if host.weight is not None:
+        check_weight(host.weight[chosen])
     fields = {field.name: getattr(host, field.name) for field in dataclasses.fields(host)}
     sizes = {"needed": needed, "reserve": reserve, "free": free}
-    return HostDataset(**fields, **sizes, backend_of_parts=backend, dtype=dtype)
+    return HostDataset(**fields, **sizes, backend_of_parts=backend, dtype=dtype, chosen=chosen)
 
 
 def castable(host: Dataset, dtype: str) -> Dataset:

@@ -72,7 +72,7 @@ class Streamed:
     """
 
     def __init__(self, data: HostDataset, hp: Hyperparameters, backend: Backend) -> None:
-        self.hp, self.backend, self.n = hp, backend, data.n
+        self.data, self.hp, self.backend, self.n = data, hp, backend, data.n
         batch_size = min(hp.batch_size, data.n)
         first, _ = data.part(0, 1)  # brings shift and scale, and shows the dtypes
         columns = {name: getattr(data, name) for name in ("X", "y", "weight")}
@@ -83,6 +83,7 @@ class Streamed:
             [getattr(first, name).dtype for name in columns],
             batch_size,
             batches_of_a_half(data, batch_size, backend.ring_bytes),
+            data.n,
         )
         arrays = {"weight": None, **dict(zip(columns, self.ring.arrays, strict=True))}
         order = np.arange(data.n, dtype=np.int32) % np.int32(self.ring.length)
@@ -96,7 +97,7 @@ class Streamed:
 
     def begin(self, epoch: int) -> None:
         numpy = backends.get("numpy")
-        self.ring.begin(epoch_order(numpy, self.hp, epoch, self.n))
+        self.ring.begin(self.data.rows_of(epoch_order(numpy, self.hp, epoch, self.n)))
         self.feed = self.feed._replace(lr=epoch_rates(self.backend, self.hp, epoch, self.n))
 
     def loop(self, step: Any, state: State, first: int, n: int) -> State:

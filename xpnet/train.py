@@ -77,13 +77,16 @@ def segments(
     device's memory is too small for them. Raises as ``fit`` does.
     """
     backend.check_dtype(hp.dtype)
+    chosen: Any = (None, None)
     if validation is None and hp.split_fraction:
-        train, validation = train.split(hp.split_fraction, hp.seed)
+        validation, chosen = train, train.split_rows(hp.split_fraction, hp.seed)
+    n = train.n if chosen[0] is None else len(chosen[0])
+    reserve = working_bytes(network, hp, n)
     where = (network.n_in, network.n_out, hp.loss, backend, hp.dtype)
-    train = placed(train, *where, working_bytes(network, hp, train.n))
+    train = placed(train, *where, reserve, chosen[0])
     source = source_of(train, hp, backend)
     if validation is not None:
-        validation = placed(validation, *where, working_bytes(network, hp, train.n))
+        validation = placed(validation, *where, reserve, chosen[1])
     for what, data in (("the samples", train), ("the validation samples", validation)):
         if isinstance(data, HostDataset):
             say(data.reason(what))

@@ -35,7 +35,8 @@ class Half(NamedTuple):
 class Ring:
     """``sources``, host arrays with a row a sample, seen through arrays of the device.
 
-    A half holds ``batches`` batches of ``batch_size`` samples; ``dtypes`` are those on the device.
+    A half holds ``batches`` batches of ``batch_size`` samples; ``dtypes`` are those on the device,
+    and ``n`` are the samples of an epoch.
     Sample p of the epoch lies in row p modulo ``length`` of each of ``arrays``, which are the same
     objects all the time, while one of the steps that ``portions`` announces works on it.
     """
@@ -47,10 +48,11 @@ class Ring:
         dtypes: Sequence[Any],
         batch_size: int,
         batches: int,
+        n: int,
     ) -> None:
         self.link, self.sources, self.batches = link, sources, batches
         self.rows = rows = batch_size * batches
-        self.length = rows if len(sources[0]) <= rows else 2 * rows
+        self.length = rows if n <= rows else 2 * rows
         shapes = [source.shape[1:] for source in sources]
         self.arrays = [
             link.device_memory((self.length, *shape), dtype)
