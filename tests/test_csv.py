@@ -175,12 +175,12 @@ def test_the_fast_and_the_strict_parser_agree(tmp_path_factory, cells):
         tmp_path_factory.getbasetemp(), 1, ",".join("1" for _ in cells), ("1",), None
     )
     try:
-        strict = parse_cells(first, [1], [line])
+        strict = parse_cells(first, [1], [line], {})
     except DataError:
         with pytest.raises(DataError):
-            parse(first, [1], [line])
+            parse(first, [1], [line], {})
     else:
-        np.testing.assert_array_equal(parse(first, [1], [line]), strict)
+        np.testing.assert_array_equal(parse(first, [1], [line], {}), strict)
 
 
 # ---- tables that are wrong ------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_the_fast_and_the_strict_parser_agree(tmp_path_factory, cells):
         (GOOD + '1,"",4\n', "line 3, column 2: the cell is empty"),
         ("y,a,long name\n0,1,2\n1,3,\n", "line 3, column 3 ('long name'): the cell is empty"),
         (GOOD + "1,x,4\n", "line 3, column 2: 'x' is no number"),
-        ("y,a\nsetosa,1\n", "line 2, column 1 ('y'): 'setosa' is no number: number the classes"),
+        ("y,a\n0,1\nsetosa,1\n", "line 3, column 1 ('y'): 'setosa' is no number, but the first"),
         ("0;1;2\n1;3,5;4\n", "line 2, column 2: '3,5' is no number: write a decimal point"),
         (GOOD + "1,1_000,4\n", "line 3, column 2: '1_000' is no number"),
         (GOOD + "1,\u0661,4\n", "line 3, column 2: '\u0661' is no number"),

@@ -178,7 +178,8 @@ def test_a_planted_object_is_refused_and_never_unpickled(tmp_path, where):
     arrays = {"x": X, "y": Y, "weight": Y, "x_test": X, "y_test": Y, where: planted}
     np.savez(tmp_path / "t.npz", **arrays)
     message = refusal(tmp_path / "t.npz")
-    assert message == f"{where}.npy holds Python objects, which are never unpickled: save numbers"
+    remedy = "save numbers, or text by .astype(str)" if where == "y" else "save numbers"
+    assert message == f"{where}.npy holds Python objects, which are never unpickled: {remedy}"
     assert not (tmp_path / "pwned").exists()
 
 

@@ -31,7 +31,8 @@ class Dataset:
 
     ``y`` holds labels (an integer dtype) or real targets, as the loss wants. A network sees
     (X - shift) * scale: ``scale`` is a number or (n_in,), ``shift`` None or (n_in,). All arrays
-    are of one library and on one device.
+    are of one library and on one device. ``names`` are those of the classes 0, 1, ..., if they
+    have any; text must be numbered first: ``names, y = np.unique(text, return_inverse=True)``.
     """
 
     X: Array
@@ -39,6 +40,7 @@ class Dataset:
     weight: Array | None = None
     scale: Array | float = 1.0
     shift: Array | None = None
+    names: Any = None  # tuple[str, ...] | None, which mypy cannot tell from arrays in replace()
 
     def __post_init__(self) -> None:
         check_scaling(self.shift, self.scale)
@@ -108,7 +110,10 @@ class Dataset:
         if row is not None:
             raise DataError(f"X must be finite: there is a NaN or an infinity in row {row}")
         if self.y.dtype.kind not in "uifb":
-            raise DataError(f"y must hold labels or real numbers, not {self.y.dtype}")
+            raise DataError(
+                f"y must hold labels or real numbers, not {self.y.dtype}: number the classes by "
+                "names, y = np.unique(y, return_inverse=True)"
+            )
         loss.check_target(n_out, self.y)
         if self.weight is not None:
             check_weight(self.weight)
@@ -167,7 +172,7 @@ class Dataset:
             place(as_float(name, array, dtype)) if hasattr(array, "shape") else array
             for name, array in (("shift", self.shift), ("scale", self.scale))
         )
-        return Dataset(place(X), place(y), weight, scale, shift)
+        return Dataset(place(X), place(y), weight, scale, shift, self.names)
 
 
 def check_scaling(shift: Array | None, scale: Array | float) -> None:

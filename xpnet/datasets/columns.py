@@ -29,11 +29,19 @@ class Table(NamedTuple):
     labels: list[int]
     """Index of each label column."""
     weight: int | None
+    may_be_text: bool
+    """Whether labels may be text."""
 
     @property
     def others(self) -> list[int]:
         """Indices of the columns that are no features."""
         return self.labels + ([] if self.weight is None else [self.weight])
+
+    @property
+    def could_be_a_sample(self) -> bool:
+        """Whether the header is whole numbers but for the label: a class may stand there, too."""
+        rest = [name for j, name in enumerate(self.names) if j not in self.labels]
+        return self.header and self.may_be_text and all(map(is_whole, rest))
 
     def cell(self, line: int, column: int) -> str:
         """How a message names a cell."""
@@ -47,10 +55,12 @@ def read_first_line(
     line: str,
     label_columns: tuple[str, ...] | None,
     weight_column: str | None,
+    may_be_text: bool = False,
 ) -> Table:
     """Delimiter, column names and roles from the first line, be it a header or a sample.
 
-    Where ``label_columns`` is None there are features only.
+    Where ``label_columns`` is None there are features only. A sample is all numbers, but for its
+    labels where these ``may_be_text``.
     """
     delimiter = sniff(line)
     cells = split_line(path, delimiter, number, line)
@@ -59,13 +69,13 @@ def read_first_line(
             f"{path}: line {number} has one column only: a comma, semicolon or tab must part "
             "label and features"
         )
-    header = not all(is_float(cell) for cell in cells)
+    header = not is_sample(cells, label_columns if may_be_text else None)
     names = [cell.strip() for cell in cells] if header else [str(i + 1) for i in range(len(cells))]
     if header:
         check_header(path, number, names)
     labels = [column(path, names, name) for name in label_columns or ()]
     weight = None if weight_column is None else column(path, names, weight_column)
-    table = Table(path, delimiter, number, names, header, labels, weight)
+    table = Table(path, delimiter, number, names, header, labels, weight, may_be_text)
     others = table.others
     if label_columns == () or len(set(others)) < len(others):
         raise UsageError(f"{path}: labels and weight must each have a column of their own")
@@ -83,6 +93,22 @@ def sniff(line: str) -> str:
     return ","
 
 
+def is_sample(cells: list[str], text_columns: tuple[str, ...] | None) -> bool:
+    """Whether a first line is a sample: numbers in all but the ``text_columns``.
+
+    Distinct whole numbers beside text are names of columns, such as those of "label,0,1,2".
+    """
+    if all(is_float(cell) for cell in cells):
+        return True
+    places = {"first": 0, "last": len(cells) - 1}
+    places |= {str(j + 1): j for j in range(len(cells))}
+    text = {places.get(name, -1) for name in text_columns or ()}
+    rest = [cell.strip() for j, cell in enumerate(cells) if j not in text]
+    if not all(is_float(cell) for cell in rest):
+        return False
+    return not (all(map(is_whole, rest)) and len(set(rest)) == len(rest))
+
+
 def check_header(path: Path, number: int, names: list[str]) -> None:
     """Raise DataError where a first line that is not all numbers is no header either.
 
@@ -92,7 +118,7 @@ def check_header(path: Path, number: int, names: list[str]) -> None:
     for i, name in enumerate(names):
         if not name:
             why = "is empty"
-        elif is_float(name) and not re.fullmatch(r"[0-9]+", name):
+        elif is_float(name) and not is_whole(name):
             why = f"is the number {shorten(name)}"
         elif name in first:
             why = f"repeats {shorten(name)} of column {first[name] + 1}"
@@ -102,7 +128,8 @@ def check_header(path: Path, number: int, names: list[str]) -> None:
         j = next(j for j, cell in enumerate(names) if not is_float(cell))
         raise DataError(
             f"{path}: line {number} is neither a sample (column {j + 1} is {shorten(names[j])}) "
-            f"nor a header (column {i + 1} {why}): correct one of the two"
+            f"nor a header (column {i + 1} {why}): correct one of the two, or name the column of "
+            "the label with --label-column"
         )
 
 
@@ -134,6 +161,11 @@ def is_float(cell: str) -> bool:
     except ValueError:
         return False
     return cell.strip().isascii() and "_" not in cell  # float() takes 1_000 and Arabic digits
+
+
+def is_whole(cell: str) -> bool:
+    """Whether a cell is a whole number as the names of columns are: digits, and nothing else."""
+    return re.fullmatch(r"[0-9]+", cell) is not None
 
 
 def shorten(text: str) -> str:

@@ -30,7 +30,7 @@ def read_features(
     """
     if unpacked_suffix(path) in TABLES:
         columns = label_columns or None
-        table = read_csv(path, label_columns=columns, targets="real", max_bytes=max_bytes)
+        table = read_csv(path, label_columns=columns, targets=None, max_bytes=max_bytes)
         return np.asarray(table.X)
     if label_columns:
         raise UsageError(f"{path}: only a table ({', '.join(TABLES)}) has label columns")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..data import Dataset
 from ..errors import DataError, UsageError, check_choice, check_count
 from .csv import read_csv
+from .names import listed
 from .npy import read_npy
 from .npz import read_npz
 from .pairs import read_folder, read_pair
@@ -35,6 +37,7 @@ def read(
     label_columns: tuple[str, ...] = ("first",),
     weight_column: str | None = None,
     targets: Targets = "classes",
+    names: Sequence[str] | None = None,
     max_bytes: int = MAX_BYTES,
     for_training: bool = True,
 ) -> Parts:
@@ -42,7 +45,9 @@ def read(
 
     X is (n, n_in) uint8, float32 or float64 (see ``samples.compact``) with the ``scale`` for it
     (see ``samples.dataset``); y is (n,) int32 labels, or (n,) or (n, k) float64 where ``targets``
-    is "real" or several ``label_columns`` are named. IDX images (any other name) and .npy need
+    is "real" or several ``label_columns`` are named. Labels that are text, in a table or an array,
+    become numbers: in the order of the ``names`` where these are given, else in sorted order; the
+    parts hold the names. IDX images (any other name) and .npy need
     the file of their ``labels``; what is in an .npy is read when it is needed. With
     ``for_training`` there must be two classes or more. Nothing is written, and nothing in a file
     is run.
@@ -77,27 +82,37 @@ def read(
             label_columns=tuple(label_columns),
             weight_column=weight_column,
             targets=targets,
+            names=names,
             max_bytes=max_bytes,
         )
     elif is_npz:
-        train, test = read_npz(path, targets=targets, max_bytes=max_bytes)
+        train, test = read_npz(path, targets=targets, names=names, max_bytes=max_bytes)
     elif is_npy and labels is not None:
-        train = read_npy(path, Path(labels), targets=targets)
+        train = read_npy(path, Path(labels), targets=targets, names=names)
     elif labels is not None:
         train = read_pair(path, Path(labels), targets=targets, max_bytes=max_bytes)
     else:
         train, test = read_folder(path, targets=targets, max_bytes=max_bytes)
+    if names is not None and targets == "classes" and train.names is None:
+        raise DataError(
+            f"{path}: its labels are numbers, but the classes have names: give {listed(names)}"
+        )
     return checked(path, train, test, for_training and targets == "classes")
 
 
 def checked(path: Path, train: Dataset, test: Dataset | None, classes: bool) -> Parts:
     """Both parts, if they fit one network."""
     if classes and train.y.dtype.kind == "i":
-        check_classes(path, train.y)
+        check_classes(path, train)
     if train.weight is not None and not train.weight.any():
         raise DataError(f"{path}: all weights are 0: there is nothing to learn")
     if test is None:
         return Parts(train, None)
+    if test.names != train.names:
+        raise DataError(
+            f"{path}: the labels to train on are numbers, those to test on names, or the other "
+            "way round: write them in the same way"
+        )
     if test.X.shape[1] != train.X.shape[1] or test.y.shape[1:] != train.y.shape[1:]:
         raise DataError(
             f"{path}: a training sample has {train.X.shape[1]} features and targets of shape "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
@@ -16,10 +17,10 @@ import numpy as np
 
 from ..data import Dataset
 from ..errors import DataError
+from .names import class_numbers
 from .samples import (
     NumpyArray,
     Targets,
-    class_labels,
     compact,
     dataset,
     flat,
@@ -44,14 +45,21 @@ class Layout(NamedTuple):
     order: Literal["C", "F"]
 
 
-def read_npy(path: Path, labels: Path, *, targets: Targets = "classes") -> Dataset:
+def read_npy(
+    path: Path,
+    labels: Path,
+    *,
+    targets: Targets = "classes",
+    names: Sequence[str] | None = None,
+) -> Dataset:
     """The samples (n, ...) in an NPY file, each a row, with the labels (n,) in another.
 
-    Where ``targets`` is "real" the second may be (n, k). The samples are not read into memory if
+    Where ``targets`` is "real" the second may be (n, k), else it may be text: ``names`` are those
+    of the classes, where they are known. The samples are not read into memory if
     they are uint8, or float32 or float64 that are not all whole numbers in 0..255. Raises
     DataError where a file cannot be used, or the two do not fit.
     """
-    X, y = map_npy(path), np.array(map_npy(labels))
+    X, y = map_npy(path), np.array(map_npy(labels, text=targets == "classes"))
     if X.ndim < 2:
         raise DataError(f"{path}: shape {X.shape}: give it one row a sample")
     if y.ndim == 2 and y.shape[1] == 1:
@@ -61,24 +69,28 @@ def read_npy(path: Path, labels: Path, *, targets: Targets = "classes") -> Datas
     if len(X) != len(y):
         raise DataError(f"{path} holds {len(X):,} samples, but {labels} {len(y):,} labels")
     where = row_of(str(labels))
-    y = class_labels(y, where) if targets == "classes" else real_targets(y, where)
-    return dataset(compact(flat(X), row_of(str(path))), y)
+    found = None
+    if targets == "classes":
+        y, found = class_numbers(y, where, names)
+    else:
+        y = real_targets(y, where)
+    return dataset(compact(flat(X), row_of(str(path))), y, names=found)
 
 
-def map_npy(path: Path) -> NumpyArray:
+def map_npy(path: Path, *, text: bool = False) -> NumpyArray:
     """The array in an NPY file, read-only, its values read when they are looked at."""
     with path.open("rb") as file:
-        layout = read_layout(str(path), file, os.fstat(file.fileno()).st_size)
+        layout = read_layout(str(path), file, os.fstat(file.fileno()).st_size, text=text)
         dtype = layout.dtype if layout.dtype.kind != "b" else np.dtype(np.uint8)
         return np.asarray(
             np.memmap(file, dtype, "r", layout.start, layout.shape, order=layout.order)
         )
 
 
-def read_layout(where: str, file: IO[bytes], n_bytes: int) -> Layout:
+def read_layout(where: str, file: IO[bytes], n_bytes: int, *, text: bool = False) -> Layout:
     """The header at the start of ``file``, checked against its ``n_bytes``."""
     start, header = header_of(where, file)
-    dtype = dtype_of(where, header)
+    dtype = dtype_of(where, header, text=text)
     order = re.search(r"'fortran_order': *(True|False)", header)
     sizes = re.search(r"'shape': *\(([0-9, ]*)\)", header)
     if not (order and sizes):
@@ -112,12 +124,15 @@ def header_of(where: str, file: IO[bytes]) -> tuple[int, str]:
     return START + length, header.decode("latin1")
 
 
-def dtype_of(where: str, header: str) -> np.dtype:
-    """The dtype in a header, if it is one of real numbers."""
+def dtype_of(where: str, header: str, *, text: bool = False) -> np.dtype:
+    """The dtype in a header, if it is one of real numbers, or of ``text`` where that may be."""
     match = re.search(r"'descr': *'([^']*)'", header)
     descr = match[1] if match else "a record"
+    if text and re.fullmatch(r"[<>=|]?[US][1-9][0-9]{0,5}", descr):
+        return np.dtype(descr)
     if "O" in descr:
-        raise DataError(f"{where} holds Python objects, which are never unpickled: save numbers")
+        instead = "save numbers, or text by .astype(str)" if text else "save numbers"
+        raise DataError(f"{where} holds Python objects, which are never unpickled: {instead}")
     if not re.fullmatch(r"[<>=|]?(b1|[iu][1248]|f[248])", descr):
         raise DataError(f"{where} holds {descr[:20]!r}, not real numbers: convert it to floats")
     return np.dtype(descr)

@@ -12,7 +12,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,11 +20,11 @@ import numpy as np
 
 from ..data import Dataset
 from ..errors import DataError
+from .names import class_numbers
 from .npy import read_layout
 from .samples import (
     NumpyArray,
     Targets,
-    class_labels,
     compact,
     dataset,
     flat,
@@ -41,6 +41,8 @@ NAMES = [
     {"x": "x_train", "y": "y_train", "x_test": "x_test", "y_test": "y_test", "weight": "weight"},
 ]
 """What the arrays are called: plainly, or as Keras does."""
+
+LABELS = ("y", "y_test")
 
 DAMAGE = (
     zipfile.BadZipFile,
@@ -69,21 +71,26 @@ class Entry(NamedTuple):
 
 
 def read_npz(
-    path: str | os.PathLike[str], *, targets: Targets = "classes", max_bytes: int = MAX_BYTES
+    path: str | os.PathLike[str],
+    *,
+    targets: Targets = "classes",
+    names: Sequence[str] | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> tuple[Dataset, Dataset | None]:
     """Training and test set from arrays x, y and, if there, x_test, y_test, weight.
 
     Keras' names x_train and y_train do as well, and so do capitals. x (n, ...) becomes (n, n_in),
-    y is (n,), or (n, k) where ``targets`` is "real"; weight goes with x. Raises DataError, which
-    names the file and the array, for anything that cannot be used.
+    y is (n,), or (n, k) where ``targets`` is "real", else perhaps text; ``names`` are those of the
+    classes, where they are known. weight goes with x. Raises DataError, which names the file and
+    the array, for anything that cannot be used.
     """
     path = Path(path)
     with opened_archive(path) as archive:
-        arrays = read_arrays(path, archive, max_bytes)
-    train = part(path, arrays, "x", "y", targets)
+        arrays = read_arrays(path, archive, max_bytes, text=targets == "classes")
+    train = part(path, arrays, "x", "y", targets, names)
     if "x_test" not in arrays:
         return train, None
-    return train, part(path, arrays, "x_test", "y_test", targets)
+    return train, part(path, arrays, "x_test", "y_test", targets, train.names)
 
 
 @contextlib.contextmanager
@@ -107,11 +114,19 @@ def damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: damaged or no NPZ file ({reason}): write it again with numpy.savez")
 
 
-def read_arrays(path: Path, archive: zipfile.ZipFile, max_bytes: int) -> dict[str, NumpyArray]:
-    """The arrays we know, by the plain names; all that is promised is checked before reading."""
+def read_arrays(
+    path: Path, archive: zipfile.ZipFile, max_bytes: int, *, text: bool
+) -> dict[str, NumpyArray]:
+    """The arrays we know, by the plain names; all that is promised is checked before reading.
+
+    Labels may be ``text``.
+    """
     wanted = choose(path, entries_by_name(path, archive))
     check_size(f"{path}: the arrays", sum(i.file_size for i in wanted.values()), max_bytes)
-    entries = {name: read_header(path, archive, info) for name, info in wanted.items()}
+    entries = {
+        name: read_header(path, archive, info, text=text and name in LABELS)
+        for name, info in wanted.items()
+    }
     return {name: read_values(path, archive, entry) for name, entry in entries.items()}
 
 
@@ -151,7 +166,9 @@ def naming_scheme(path: Path, found: dict[str, zipfile.ZipInfo]) -> dict[str, st
 # ---- one array ------------------------------------------------------------------------------
 
 
-def read_header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
+def read_header(
+    path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, text: bool = False
+) -> Entry:
     """Check an entry against its header: what it holds, and that its size is what it promises."""
     where = f"{path}: {info.filename}"
     if info.flag_bits & 1:
@@ -162,7 +179,7 @@ def read_header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
             "write it again with numpy.savez_compressed"
         )
     with archive.open(info) as file:
-        layout = read_layout(where, file, info.file_size)
+        layout = read_layout(where, file, info.file_size, text=text)
     if info.file_size > MAX_RATIO * (info.compress_size + 1):
         raise DataError(
             f"{where}: {info.compress_size:,} bytes cannot unpack to {info.file_size:,}: "
@@ -189,7 +206,14 @@ def read_values(path: Path, archive: zipfile.ZipFile, entry: Entry) -> NumpyArra
 # ---- the parts ------------------------------------------------------------------------------
 
 
-def part(path: Path, arrays: dict[str, NumpyArray], x: str, y: str, targets: Targets) -> Dataset:
+def part(
+    path: Path,
+    arrays: dict[str, NumpyArray],
+    x: str,
+    y: str,
+    targets: Targets,
+    names: Sequence[str] | None,
+) -> Dataset:
     """The Dataset of two arrays, and of the weight where there is one and x is for training."""
     X, labels = arrays[x], arrays[y]
     if X.ndim < 2:
@@ -198,13 +222,13 @@ def part(path: Path, arrays: dict[str, NumpyArray], x: str, y: str, targets: Tar
         labels = labels[:, 0]
     if len(labels) != len(X):
         raise DataError(f"{path}: {x} has {len(X):,} samples, but {y} has {len(labels):,}")
-    where = row_of(f"{path}: {y}")
+    where, found = row_of(f"{path}: {y}"), None
     if targets == "real":
         if labels.ndim > 2:
             raise DataError(f"{path}: {y} has shape {labels.shape}, not (n,) or (n, k)")
         labels = real_targets(labels, where)
     elif labels.ndim == 1:
-        labels = class_labels(labels, where)
+        labels, found = class_numbers(labels, where, names)
     else:
         raise DataError(
             f"{path}: {y} has shape {labels.shape}: give labels (n,), "
@@ -215,4 +239,4 @@ def part(path: Path, arrays: dict[str, NumpyArray], x: str, y: str, targets: Tar
         if weight.shape != (len(X),):
             raise DataError(f"{path}: weight has shape {weight.shape}, not ({len(X)},) as {x} has")
         weight = sample_weights(weight, row_of(f"{path}: weight"))
-    return dataset(compact(flat(X), row_of(f"{path}: {x}")), labels, weight)
+    return dataset(compact(flat(X), row_of(f"{path}: {x}")), labels, weight, found)

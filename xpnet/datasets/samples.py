@@ -40,7 +40,12 @@ def row_of(what: str) -> Where:
     return lambda i: f"{what}: row {i}"
 
 
-def dataset(X: NumpyArray, y: NumpyArray, weight: NumpyArray | None = None) -> Dataset:
+def dataset(
+    X: NumpyArray,
+    y: NumpyArray,
+    weight: NumpyArray | None = None,
+    names: tuple[str, ...] | None = None,
+) -> Dataset:
     """A Dataset whose ``scale`` brings bytes into 0..1; other numbers stay as they are.
 
     X is uint8 where all its values are whole numbers in 0..255, see ``compact``. A maximum above
@@ -49,7 +54,7 @@ def dataset(X: NumpyArray, y: NumpyArray, weight: NumpyArray | None = None) -> D
     """
     highest = int(X.max()) if X.dtype == np.uint8 else 0
     full = 255 if highest > 127 else max(highest, 1)
-    return Dataset(X, y, weight, scale=float(np.float32(1 / full)))
+    return Dataset(X, y, weight, scale=float(np.float32(1 / full)), names=names)
 
 
 def flat(X: NumpyArray) -> NumpyArray:
@@ -126,7 +131,9 @@ def sample_weights(weight: NumpyArray, where: Where) -> NumpyArray:
     return weight
 
 
-def check_classes(path: object, y: NumpyArray) -> None:
+def check_classes(path: object, train: Dataset) -> None:
     """Raise DataError where all labels (n,) of a training set are the same."""
+    y = train.y
     if y.ndim == 1 and (y == y[0]).all():
-        raise DataError(f"{path}: all {len(y)} labels are {y[0]}: there is nothing to learn")
+        label = repr(train.names[y[0]]) if train.names else y[0]
+        raise DataError(f"{path}: all {len(y)} labels are {label}: there is nothing to learn")
