@@ -44,12 +44,12 @@ def bits(array):
 
 def content(checkpoint):
     """Everything in a Checkpoint, comparable bit for bit."""
-    (network, theta, loss, scale, shift, config), run, machine = checkpoint
+    (network, theta, loss, scale, shift, config, names), run, machine = checkpoint
     state = {k: v for k, v in run.state._asdict().items() if k != "slots"}
     arrays = [theta, *state.values(), *run.state.slots]
     kept = None if run.kept is None else bits(run.kept)
     rest = run._replace(state=None, kept=kept)
-    return ([bits(a) for a in arrays], network, loss, scale, shift, config, rest, machine)
+    return ([bits(a) for a in arrays], network, loss, scale, shift, config, names, rest, machine)
 
 
 def toy(n=90, seed=5):

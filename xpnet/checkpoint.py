@@ -20,7 +20,7 @@ from .activations import ACTIVATIONS, Activation
 from .data import check_scaling
 from .errors import CheckpointError, UsageError, check_count
 from .hyperparameters import Hyperparameters
-from .losses import LOSSES, SoftmaxCrossEntropy
+from .losses import LOSSES, BinaryCrossEntropy, SoftmaxCrossEntropy
 from .network import Network
 from .spec import Spec, build, describe, network_from_spec, network_spec
 from .state import Report, Run, State, initial_state
@@ -38,8 +38,8 @@ class Model(NamedTuple):
     """A trained network and what it takes to use it.
 
     ``theta`` (n_theta,) are the weights; the network takes (x - shift) * scale, as ``Dataset``
-    has it; ``loss`` says what the outputs mean; and ``config`` is anything JSON can hold, such as
-    how it was trained.
+    has it; ``loss`` says what the outputs mean; ``config`` is anything JSON can hold, such as
+    how it was trained; and ``names`` are those of the classes 0, 1, ..., if they have any.
     """
 
     network: Network
@@ -48,6 +48,7 @@ class Model(NamedTuple):
     scale: Array | float = 1.0
     shift: Array | None = None
     config: Spec = {}  # noqa: RUF012 - never written to
+    names: tuple[str, ...] | None = None
 
 
 class Checkpoint(NamedTuple):
@@ -107,12 +108,26 @@ def load_checkpoint(path: Path_) -> Checkpoint:
 
 
 def model_spec(model: Model) -> Spec:
+    if model.names is not None:
+        check_names(model.names, model.network, model.loss)
     return {
         "network": network_spec(model.network),
         "loss": describe(model.loss, LOSSES),
         "scale": None if hasattr(model.scale, "shape") else float(model.scale),
+        "names": None if model.names is None else list(model.names),
         "config": model.config,
     }
+
+
+def check_names(names: Sequence[str], network: Network, loss: Loss) -> None:
+    """Raise UsageError unless there is a name for each class, which can be printed."""
+    yes_or_no = isinstance(loss, BinaryCrossEntropy) and network.n_out == 1
+    n_classes = 2 if yes_or_no else network.n_out
+    if isinstance(names, str) or len(names) != n_classes or len(set(names)) != n_classes:
+        raise UsageError(f"names must be {n_classes} different ones, one for each class")
+    for name in names:
+        if not (isinstance(name, str) and name and name.isprintable()):
+            raise UsageError(f"the name of a class must be text that can be printed, not {name!r}")
 
 
 def weights(model: Model) -> dict[str, HostArray]:
@@ -161,7 +176,11 @@ def model_from(
             raise CheckpointError(f"what scales the input has no shape ({network.n_in},)")
     check_scaling(shift, scale)
     loss = build(spec["loss"], LOSSES)
-    return Model(network, network.flatten(params), loss, scale, shift, dict(spec["config"]))
+    names = spec.get("names")  # older files have none
+    if names is not None:
+        check_names(names, network, loss)
+        names = tuple(names)
+    return Model(network, network.flatten(params), loss, scale, shift, dict(spec["config"]), names)
 
 
 def run_from(tensors: Mapping[str, HostArray], progress: Spec, model: Model) -> Run:

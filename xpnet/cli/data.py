@@ -58,13 +58,14 @@ PREPARING = (
     click.option(
         "--classes",
         type=Number(int, check_classes),
-        help="Number of classes.  [default: the highest label + 1]",
+        help="Number of classes.  [default: the highest label + 1, or as many as there are names]",
     ),
     click.option(
         "--class-weights",
         type=ClassWeights(),
         metavar="balanced|W0,W1,...",
-        help="Weight of each class in the training loss; balanced lets all weigh the same.",
+        help="Weight of each class in the training loss, named ones in sorted order; balanced lets "
+        "all weigh the same.",
     ),
     click.option(
         "--standardise",
@@ -105,6 +106,7 @@ def prepare_data(
     loss: str,
     *,
     source: Mapping[str, Any],
+    names: tuple[str, ...] | None = None,
     classes: int | None,
     class_weights: str | tuple[float, ...] | None,
     standardise: bool,
@@ -112,15 +114,16 @@ def prepare_data(
 ) -> Prepared:
     """Read, split, weigh and scale; checked for a network with ``n_out`` outputs.
 
-    ``source`` are the options of ``sources``. The test part is scaled as the training part
+    ``source`` are the options of ``sources``, ``names`` those of the classes where a trained model
+    has them. The test part is scaled as the training part
     is; class weights are for the training part alone.
     """
     if loss != "softmax_xent" and classes is not None:
         raise UsageError(f"--classes is for --loss softmax_xent, not for {loss}")
-    train, test = read_data(loss, **source)
+    train, test = read_data(loss, **source, names=names)
     spec = describe_data(train, test, **source)
     what = MNIST if source["data"] is None else str(source["data"])
-    n_out = output_count(train.y, loss, classes, what)
+    n_out = output_count(train, loss, classes, what)
     with refusing_data(what):
         train.check(train.X.shape[1], n_out, hp.loss)
     if test_split:
@@ -158,8 +161,11 @@ def as_trained(part: Dataset, n_out: int, hp: Hyperparameters) -> Dataset:
     return part.check(part.X.shape[1], n_out, hp.loss).to(np.asarray, hp.dtype)
 
 
-def output_count(y: np.ndarray[Any, Any], loss: str, classes: int | None, what: str) -> int:
-    """How many outputs a network needs for the targets ``y`` (n,) or (n, k)."""
+def output_count(train: Dataset, loss: str, classes: int | None, what: str) -> int:
+    """How many outputs a network needs for the targets y (n,) or (n, k)."""
+    y = train.y
+    if train.names is not None:
+        return named_count(len(train.names), classes, what)
     if y.ndim == 2:
         return int(y.shape[1])
     if loss != "softmax_xent":
@@ -171,6 +177,18 @@ def output_count(y: np.ndarray[Any, Any], loss: str, classes: int | None, what: 
             "0, 1, 2, ..., or train on real targets with --loss mse"
         )
     return classes or found
+
+
+def named_count(found: int, classes: int | None, what: str) -> int:
+    """How many outputs a network needs for as many names of classes as were ``found``."""
+    if classes is None and found > MOST_CLASSES:
+        raise DataError(
+            f"{what}: the labels are {found:,} different names: choose the column of the label "
+            f"with --label-column, or give --classes {found} if they are meant"
+        )
+    if classes not in (None, found):
+        raise UsageError(f"--classes {classes}: {what} names {found} classes: leave the option out")
+    return found
 
 
 def weigh(

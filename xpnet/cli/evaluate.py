@@ -36,9 +36,11 @@ def evaluate(
     of the data, or all of them where there is no test part; they are scaled as in training.
     Without --data they are the 10,000 test images of MNIST.
     """
-    network, theta, loss, scale, shift, _config = checkpoint.load(model)
+    network, theta, loss, scale, shift, _config, names = checkpoint.load(model)
     place = place_of(backend, device, threads, str(theta.dtype))
-    train, test = read_data(describe(loss, LOSSES)["type"], **source, for_training=False)
+    train, test = read_data(
+        describe(loss, LOSSES)["type"], **source, names=names, for_training=False
+    )
     samples = dataclasses.replace(test or train, scale=scale, shift=shift)
     with refusing_data(str(source["data"] or MNIST)):
         result = evaluation.evaluate(network, place.asarray(theta), samples, loss, say=remark)

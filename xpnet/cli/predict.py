@@ -67,7 +67,9 @@ def predict(
     trained = checkpoint.load(model)
     place = place_of(backend, device, threads, str(trained.theta.dtype))
     samples = [read_samples(path, trained, label_column or (), max_bytes) for path in files]
-    found = [verdicts_of(trained.loss, outputs(trained, place, part)) for part in samples]
+    found = [
+        verdicts_of(trained.loss, outputs(trained, place, part), trained.names) for part in samples
+    ]
     if as_json:
         print_json(samples, found)
         emit(
@@ -126,7 +128,7 @@ def levels(model: Model) -> tuple[float, float]:
 
 def outputs(model: Model, place: Backend, samples: Samples) -> np.ndarray[Any, Any]:
     """The network's output (n, n_out) in float64, on the host."""
-    network, theta, _loss, scale, shift, _config = model
+    network, theta, _loss, scale, shift, *_ = model
     with refusing_data(str(samples.path)):
         blocks = evaluation.predictions(
             network, place.asarray(theta), samples.X, scale, shift, say=remark

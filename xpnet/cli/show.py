@@ -51,6 +51,7 @@ def summary(model: Model, progress: Spec | None) -> Spec:
         "parameters": network.n_parameters,
         "dtype": str(model.theta.dtype),
         "loss": describe(model.loss, LOSSES),
+        "names": model.names,
         "scale": as_list(model.scale),
         "shift": as_list(model.shift),
         "progress": None
@@ -114,6 +115,8 @@ def facts(path: Path, found: Spec) -> dict[str, str]:
         "loss": ", ".join(named),
         "input": describe_scaling(found["shift"], found["scale"]),
     }
+    if found["names"]:
+        texts["classes"] = ", ".join(f"{c} {name}" for c, name in enumerate(found["names"]))
     if found["data"] is not None:
         texts["data"] = describe_data(found["data"])
     if isinstance(found["options"], dict):

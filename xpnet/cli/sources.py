@@ -82,9 +82,13 @@ def read_data(
     label_column: tuple[str, ...] | None,
     weight_column: str | None,
     max_bytes: int,
+    names: tuple[str, ...] | None = None,
     for_training: bool = True,
 ) -> tuple[Dataset, Dataset | None]:
-    """The training and the test part, if there is one, of what the options of ``sources`` name."""
+    """The training and the test part, if there is one, of what the options of ``sources`` name.
+
+    ``names`` are those that a trained model has for its classes.
+    """
     if data is None:
         given = {
             "--labels": labels,
@@ -107,9 +111,15 @@ def read_data(
         label_columns=columns,
         weight_column=weight_column,
         targets="classes" if loss == "softmax_xent" else "real",
+        names=names,
         max_bytes=max_bytes,
         for_training=for_training,
     )
+    if train.names is not None and names is None and not for_training:
+        raise DataError(
+            f"{data}: its labels are names, but the model knows its classes by number: "
+            "write 0, 1, 2, ... as in training"
+        )
     return train, test
 
 
@@ -119,7 +129,7 @@ def describe_data(
     """What a model file says of the data: where they were, and what tells them from others."""
     if data is None:
         return MNIST
-    digest = hashlib.sha256()
+    digest = hashlib.sha256("".join(f"{name}\n" for name in train.names or ()).encode())
     for part in (train, test):
         for array in (part.X, part.y, part.weight) if part is not None else ():
             if array is not None:

@@ -89,7 +89,8 @@ def build_subject(model: str | None, options: Mapping[str, Any], n_steps: int = 
     else:
         if fixed is not None and loss == "softmax_xent":
             preparation["classes"] = preparation["classes"] or fixed.network.n_out
-        prepared = prepare_data(hp, loss, source=source, **preparation)
+        names = None if saved is None else saved.names
+        prepared = prepare_data(hp, loss, source=source, names=names, **preparation)
         data = prepared.train
         n_in, n_out = data.X.shape[1], prepared.n_out
         network = network_of(n_in, n_out, options) if fixed is None else fixed.network

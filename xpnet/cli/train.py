@@ -116,7 +116,7 @@ def train(
     def model_of(run: Run) -> Model:
         theta = place.to_numpy(run.theta)
         scale, shift = training_set.scale, training_set.shift
-        return Model(network, theta, hp.loss, scale, shift, config)
+        return Model(network, theta, hp.loss, scale, shift, config, training_set.names)
 
     display = choose_display(as_json, hp.epochs)
     for remark in saver.remarks:

@@ -33,26 +33,29 @@ class Verdicts(Protocol):
 
 
 class Classes(NamedTuple):
-    """One class of several: probabilities (n, C)."""
+    """One class of several: probabilities (n, C), and the names of the classes, if any."""
 
     p: NumpyArray
+    names: tuple[str, ...] | None = None
 
     @property
     def header(self) -> list[str]:
-        return ["class", "probability"]
+        return ["class", *(["name"] if self.names else []), "probability"]
 
     def best(self) -> Iterator[tuple[int, float]]:
         return ((int(c), float(row[c])) for c, row in zip(self.p.argmax(1), self.p, strict=True))
 
     def cells(self) -> Iterator[list[Any]]:
-        return ([c, f"{p:.6g}"] for c, p in self.best())
+        for c, p in self.best():
+            yield [c, *([self.names[c]] if self.names else []), f"{p:.6g}"]
 
     def texts(self) -> Iterator[str]:
-        return (f"{c}  {p:.2%}" for c, p in self.best())
+        return (f"{self.names[c] if self.names else c}  {p:.2%}" for c, p in self.best())
 
     def as_json(self) -> Iterator[Spec]:
         for (c, p), row in zip(self.best(), self.p, strict=True):
-            yield {"class": c, "probability": p, "probabilities": row.tolist()}
+            name = {"name": self.names[c]} if self.names else {}
+            yield {"class": c, **name, "probability": p, "probabilities": row.tolist()}
 
 
 class Labels(NamedTuple):
@@ -95,16 +98,16 @@ class Values(NamedTuple):
         return ({"values": row.tolist()} for row in self.values)
 
 
-def verdicts_of(loss: Loss, out: NumpyArray) -> Verdicts:
+def verdicts_of(loss: Loss, out: NumpyArray, names: tuple[str, ...] | None = None) -> Verdicts:
     """What ``out`` (n, n_out) means to a network trained with ``loss``.
 
     Softmax and sigmoid, which belong to the loss, are applied here. A single yes or no counts
-    as the classes 0 and 1.
+    as the classes 0 and 1. ``names`` are those of the classes.
     """
     if isinstance(loss, SoftmaxCrossEntropy):
         e = np.exp(out - out.max(axis=1, keepdims=True))
-        return Classes(e / e.sum(axis=1, keepdims=True))
+        return Classes(e / e.sum(axis=1, keepdims=True), names)
     if isinstance(loss, BinaryCrossEntropy):
         p = 0.5 + 0.5 * np.tanh(0.5 * out)  # the sigmoid, which cannot overflow so
-        return Classes(np.hstack([1 - p, p])) if p.shape[1] == 1 else Labels(p)
+        return Classes(np.hstack([1 - p, p]), names) if p.shape[1] == 1 else Labels(p)
     return Values(out)
