@@ -17,7 +17,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 # The order in which the source can be read: a module imports only from rooms further up.
 ROOMS = [
     ["errors", "files", "version"],
-    ["types", "tensorfile", "blocks"],
+    ["types", "tensorfile", "blocks", "lock"],
     ["random", "activations"],
     ["ops"],
     ["initializers"],

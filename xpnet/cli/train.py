@@ -12,6 +12,7 @@ from ..checkpoint import Model, save
 from ..errors import UsageError, check_positive
 from ..evaluation import evaluate
 from ..files import check_writable, remove_leftovers
+from ..lock import sole_writer
 from ..state import Run, report
 from ..symptoms import Watch
 from ..train import SEGMENT_SECONDS, segments
@@ -105,6 +106,8 @@ def train(
     if save_path:
         check_writable(save_path)
         remove_leftovers(save_path)
+    if checkpoint_path:
+        click.get_current_context().with_resource(sole_writer(checkpoint_path))
     record = machine.describe_machine(place, ops)
     saver = Saver(checkpoint_path, checkpoint_every, record, resume=resume)
     data = prepare_data(hp, options["loss"], source=source, **preparation)
