@@ -11,7 +11,8 @@ import click
 from .. import checkpoint, evaluation
 from ..losses import LOSSES
 from ..spec import describe
-from .options import FILE, common, emit, place_of, remark, where
+from .options import FILE, Name, common, emit, place_of, remark, where
+from .parts import PARTS, part_of_training
 from .sources import MNIST, read_data, refusing_data, sources
 
 __all__ = ["evaluate"]
@@ -20,10 +21,17 @@ __all__ = ["evaluate"]
 @click.command()
 @click.argument("model", type=FILE)
 @sources
+@click.option(
+    "--part",
+    type=Name("part", PARTS),
+    help="The samples that the training had as this part, given the same data: those of its "
+    "--validation-split or --test-split, or those it learnt from.",
+)
 @where
 @common
 def evaluate(
     model: Path,
+    part: str | None,
     backend: str,
     device: str | None,
     threads: int | None,
@@ -33,15 +41,17 @@ def evaluate(
     """Loss and accuracy of MODEL on samples with labels.
 
     MODEL is a file of ``xpnet train --save`` or ``--checkpoint``. The samples are the test part
-    of the data, or all of them where there is no test part; they are scaled as in training.
+    of the data, or all of them where there is no test part, unless --part names those of the
+    training; they are scaled as in training, and class weights play no part.
     Without --data they are the 10,000 test images of MNIST.
     """
-    network, theta, loss, scale, shift, _config, names = checkpoint.load(model)
+    network, theta, loss, scale, shift, config, names = checkpoint.load(model)
     place = place_of(backend, device, threads, str(theta.dtype))
     train, test = read_data(
         describe(loss, LOSSES)["type"], **source, names=names, for_training=False
     )
-    samples = dataclasses.replace(test or train, scale=scale, shift=shift)
+    chosen = part_of_training(part, train, test, config, source) if part else test or train
+    samples = dataclasses.replace(chosen, scale=scale, shift=shift)
     with refusing_data(str(source["data"] or MNIST)):
         result = evaluation.evaluate(network, place.asarray(theta), samples, loss, say=remark)
     if as_json:
@@ -52,10 +62,12 @@ def evaluate(
             dtype=str(theta.dtype),
             test_accuracy=result.accuracy,
             test_loss=result.loss,
+            part=part,
             samples=result.n,
             parameters=network.n_parameters,
         )
     else:
         accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:.2%}, "
-        what = "samples" if source["data"] else "test images"
+        what = "samples" if source["data"] or part else "test images"
+        what += f" of the {part} part" if part else ""
         click.echo(f"{model}: {accuracy}loss {result.loss:.4f} on {result.n:,} {what}")
