@@ -1,11 +1,13 @@
 """The README's Python example and what it says of the source."""
 
+import csv
 import pathlib
 import re
 import types
 
 import numpy as np
 import pytest
+from sklearn import datasets
 from test_pytest_plugin import EXAMPLE
 
 import xpnet
@@ -67,6 +69,29 @@ def test_the_way_to_the_named_bug_is_ten_lines_and_prints_what_it_says(
         drive, {"xpnet": xpnet, "net": net, "x": train.X[:20] / 255, "y": np.eye(10)[train.y[:20]]}
     )
     assert "dW2  transposed" in capsys.readouterr().out
+
+
+def iris(path):
+    """Fisher's irises as a table with the names of the species in the last column."""
+    flowers = datasets.load_iris()
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*flowers.feature_names, "species"])
+        for x, c in zip(flowers.data.tolist(), flowers.target, strict=True):
+            rows.writerow([*x, flowers.target_names[c]])
+
+
+def test_the_table_of_irises_is_learnt_as_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    iris(tmp_path / "iris.csv")
+    commands = re.findall(r"^xpnet (.*iris\.csv.*)$", text(), re.MULTILINE)
+    assert [run(command.split()) for command in commands] == [0, 0, 0]
+    printed = capsys.readouterr().out
+    shown = re.findall(r"^(iris\.\w+[: ].*\D)([\d.]+)(%| on 30 .*)$", text(), re.MULTILINE)
+    assert len(shown) == 4
+    for before, number, after in shown:
+        [found] = re.findall(rf"^{re.escape(before)}([\d.]+){re.escape(after)}$", printed, re.M)
+        assert float(found) == pytest.approx(float(number), rel=0.02), before
 
 
 def test_the_number_of_mistakes_is_what_it_says():
