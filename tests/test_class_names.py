@@ -398,6 +398,7 @@ def test_numbers_and_names_are_not_taken_for_one_another(invoke, trees, model, t
         invoke("evaluate", tmp_path / "other", "--data", path, "--label-column", "tree"), 65
     )
     assert "the model knows its classes by number" in error
+    assert "have names, those of MNIST none: give --data" in refused(invoke("evaluate", model))
 
 
 def test_a_checkpoint_keeps_the_names_and_refuses_others(invoke, trees, tmp_path):
@@ -434,6 +435,15 @@ def test_a_column_of_other_text_is_taken_for_a_mistake(invoke, tmp_path):
     error = refused(invoke("train", "--data", path, *FAST), 65)
     assert "the labels are 1,001 different names: choose the column" in error
     passes(invoke("train", "--data", path, *FAST, "--classes", 1001, "--epochs", 1))
+
+
+def test_the_doctor_calls_a_class_by_its_name(invoke, tmp_path):
+    """Features far from 0, and steps too small: the largest output is the same for all samples."""
+    rows = [f"{NAMES[i % 3]},{1000 + i},{2000 - i}" for i in range(60)]
+    path = table(tmp_path, rows)
+    out = passes(invoke("train", "--data", path, *FAST, "--lr", "1e-12", "--doctor", "--json"))
+    said = " ".join(verdict["evidence"] for verdict in json.loads(out.splitlines()[-1])["verdicts"])
+    assert any(f"given class {c} ({name})" in said for c, name in enumerate(NAMES)), said
 
 
 def test_parity_and_gradcheck_know_the_names_of_a_model(invoke, trees, model):

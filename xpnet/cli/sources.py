@@ -98,6 +98,10 @@ def read_data(
         for flag, value in given.items():
             if value is not None:
                 raise UsageError(f"{flag} says how to read --data PATH: give that, too")
+        if names is not None:
+            raise UsageError(
+                "the classes of the model have names, those of MNIST none: give --data"
+            )
         return datasets.mnist()
     columns = label_column or LABEL_COLUMN
     if loss == "softmax_xent" and len(columns) > 1:

@@ -98,7 +98,7 @@ def constant_class(case: Case) -> Finding | None:
         c = min(classes)
         n, total = m.counts[c], m.counts.sum()
         parts.append(f"{m.column} {percent(m.accuracy)} is {n:,.0f} of {total:,.0f}")
-    names = " or ".join(str(c) for c in sorted(classes))
+    names = " or ".join(facts.name_of(c) for c in sorted(classes))
     return Finding(level, f"{', '.join(parts)}: the share of class {names}{where}")
 
 
@@ -126,7 +126,7 @@ def constant_on_probe(case: Case) -> Finding | None:
     level = "hint" if largest >= 0.9 else ("certain" if last.n >= 32 else "likely")
     return Finding(
         level,
-        f"all {last.n} samples of the probe batch are given class {c}, "
+        f"all {last.n} samples of the probe batch are given class {case.facts.name_of(c)}, "
         f"which {percent(last.labels[c] / last.n)} of them have",
     )
 

@@ -35,7 +35,7 @@ class Facts(NamedTuple):
 
     ``counts`` (C,) are the samples per class of the set that an accuracy is measured on, by the
     name of its column. ``loss`` is a name in ``LOSSES``; ``smoothing`` says that its targets are
-    smoothed, ``weighted`` that samples have weights.
+    smoothed, ``weighted`` that samples have weights. ``names`` are those of the classes.
     """
 
     n_classes: int | None = None
@@ -46,6 +46,11 @@ class Facts(NamedTuple):
     momentum: float = 0.0
     smoothing: bool = False
     weighted: bool = False
+    names: tuple[str, ...] | None = None
+
+    def name_of(self, c: int) -> str:
+        """The number of a class, and its name if it has one."""
+        return f"{c} ({self.names[c]})" if self.names else str(c)
 
     def chance(self, column: str = "accuracy") -> float | None:
         """The accuracy of the best constant prediction: the largest share, or 1/C."""

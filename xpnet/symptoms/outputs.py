@@ -106,7 +106,8 @@ def output_stuck_at_one(case: Case) -> Finding | None:
         classes = [c for c, level in enumerate(levels) if level is not None]
         if classes:
             c = classes[0]
-            names, end = " or ".join(map(str, classes)), number(float(loss.finite[-1]))
+            names = " or ".join(map(case.facts.name_of, classes))
+            end = number(float(loss.finite[-1]))
             return Finding(
                 str(levels[c]), f"the loss ends at {end}, and the {d.name} is "
                 f"{number(float(values[c]))} where only the output of class {names} is 1: "

@@ -142,4 +142,4 @@ class Watch:
                 y = part.y > 0.5 if binary else part.y  # BCE takes shares for labels, too
                 counts[name] = class_counts(y, n_classes, name)
         facts = gather_facts(n_classes, None, None, loss, None, None, 0.0, weighted)
-        return facts._replace(counts=counts)
+        return facts._replace(counts=counts, names=self.train.names)
