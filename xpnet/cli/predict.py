@@ -59,8 +59,8 @@ def predict(
     black, scaled to fit 20 x 20, centred by its mass. It stays as it is where it is 28 x 28 and
     white on black.
 
-    A class is printed with its probability; several labels with one each; a regression's
-    values as they are.
+    A class is printed, by its name if it has one, with its probability; several labels
+    with one each; a regression's values as they are.
     """
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other: choose one")

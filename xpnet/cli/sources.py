@@ -55,8 +55,8 @@ def sources(command: Command) -> Command:
         max_bytes,
         click.option("--weight-column", metavar="NAME", help="Column with each sample's weight."),
         label_column(
-            "Column of a table that holds the label; several for several labels or targets a "
-            "sample.  [default: first]"
+            "Column of a table that holds the label, a number or a name; several for several "
+            "labels or targets a sample, which are numbers.  [default: first]"
         ),
         click.option(
             "--labels", type=FILE, metavar="FILE", help="Labels of IDX images or .npy samples."
