@@ -40,7 +40,7 @@ class Dataset:
     weight: Array | None = None
     scale: Array | float = 1.0
     shift: Array | None = None
-    names: Any = None  # tuple[str, ...] | None, which mypy cannot tell from arrays in replace()
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_scaling(self.shift, self.scale)
@@ -75,7 +75,7 @@ class Dataset:
         """The same with NumPy arrays; what is on the host already is not copied."""
         place = self.backend
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        moved = {
+        moved: dict[str, Any] = {
             name: place.to_numpy(value)
             for name, value in fields.items()
             if hasattr(value, "shape") and not isinstance(value, np.ndarray)

@@ -93,7 +93,7 @@ def placed(
     if host.weight is not None:
         check_weight(host.weight[chosen])
     fields = {field.name: getattr(host, field.name) for field in dataclasses.fields(host)}
-    sizes = {"needed": needed, "reserve": reserve, "free": free}
+    sizes: dict[str, Any] = {"needed": needed, "reserve": reserve, "free": free}
     return HostDataset(**fields, **sizes, backend_of_parts=backend, dtype=dtype, chosen=chosen)
 
 
