@@ -211,7 +211,7 @@ def build(workload, precision):
         raise BackendError(f"no {precision} here")
     if name == "forks":
         if not os.fork():
-            time.sleep(20)
+            time.sleep(8)
             os._exit(0)
         return Bad()
     if name in ("dies", "hangs"):
@@ -301,6 +301,7 @@ def test_a_worker_is_ended_though_a_child_of_it_lives_on(troupe):
     worker.end()
     assert worker.process.poll() is not None
     assert worker.reader.is_alive(), "the child was not waited for"
+    worker.reader.join()  # it closes the pipe
 
 
 def test_parameters_of_large_networks_stay_where_they_are(troupe, monkeypatch):

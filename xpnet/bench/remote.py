@@ -111,8 +111,9 @@ class Worker:
 
     def read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.answers.put(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self.answers.put(line)
         self.answers.put("")
 
     def tell(self, **command: Any) -> None:
@@ -148,12 +149,9 @@ class Worker:
         self.process.kill()
         self.process.wait()
         self.reader.join(GRACE)
-        if self.reader.is_alive():
-            return  # whoever closes a pipe that is being read waits for its reader
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):  # what it was told last may not have been read
-                if pipe:
-                    pipe.close()
+        with contextlib.suppress(OSError):  # what it was told last may not have been read
+            if self.process.stdin:
+                self.process.stdin.close()
 
 
 class Troupe:
