@@ -226,6 +226,18 @@ def test_the_backend_is_configured(backend, monkeypatch):
         backend.configured(precision="bf16").compile(lambda ops: ops, reference=True)
 
 
+def test_what_a_product_needs_is_had_once_a_device_and_precision():
+    """Each prediction makes a backend anew, of the device of its arrays."""
+    module = backends.module_of("cupy")
+    first = module.on(FakeDevice())
+    assert module.on(FakeDevice()).launcher is first.launcher
+    assert first.configured(graph="never").launcher is first.launcher
+    assert first.configured(precision="tf32").launcher is not first.launcher
+    second = FakeDevice()
+    second.id = 1
+    assert module.on(second).launcher is not first.launcher
+
+
 def test_what_is_not_ours_is_not_captured_unless_it_is_required(backend, monkeypatch):
     class Own(Dense):
         """A layer of somebody's own."""

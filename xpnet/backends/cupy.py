@@ -43,10 +43,9 @@ class CupyBackend(Backend):
     def explaining(self) -> AbstractContextManager[Any]:
         return explaining()
 
-    @functools.cached_property
+    @property
     def launcher(self) -> CupyLauncher:
-        """One for all steps: cuBLASLt's handle and its memory are had once."""
-        return CupyLauncher(self.precision)
+        return launcher_on(self.device.id, self.precision)
 
     def ops(self) -> Ops:
         return CudaOps(self.xp, self.device, self.launcher)
@@ -124,6 +123,12 @@ def device_number(device: str | None) -> int:
 def of(array: Array) -> Backend:
     """The backend of a CuPy array, on the array's GPU."""
     return on(array.device)
+
+
+@functools.cache
+def launcher_on(_number: int, precision: str) -> CupyLauncher:
+    """One for everything on a device: cuBLASLt's handle and its memory are had once."""
+    return CupyLauncher(precision)
 
 
 def on(device: Any) -> CupyBackend:
