@@ -235,6 +235,25 @@ def test_a_wrong_primitive_fails_parity_with_its_row_in_full(tmp_path, monkeypat
     assert any(line.startswith("  FAIL op sgd: error") for line in parity.lines({"x": found}))
 
 
+def test_a_gpu_that_computes_no_more_spoils_the_process(tmp_path, monkeypatch):
+    """Its rows are kept, and so are those of the parts that follow, in another process."""
+    rig, parity, products = rehearsal(tmp_path), module("parity"), module("products")
+    subject, shape = parity.subjects(rig)["default"], products.parts(rig)
+    assert not parity.rows(rig, subject, "float32")["spoilt"]
+    assert not next(iter(shape.values()))()["spoilt"]
+
+    def synchronize():
+        raise RuntimeError("cudaErrorIllegalAddress")
+
+    monkeypatch.setattr(rig, "synchronize", synchronize)
+    found = parity.rows(rig, subject, "float32")
+    assert found["spoilt"]
+    assert found["checks"] > 0
+    monkeypatch.setattr(products, "measured", lambda rig, shape: {})
+    monkeypatch.setattr(products, "judged", lambda result: {"failed": "all refused"})
+    assert next(iter(products.parts(rig).values()))() == {"failed": "all refused", "spoilt": True}
+
+
 def test_a_gradient_above_its_bound_fails(tmp_path, monkeypatch):
     rig, parity = rehearsal(tmp_path), module("parity")
     subject = parity.subjects(rig)["default"]

@@ -30,6 +30,12 @@ def raising(): raise RuntimeError("no such kernel in /usr/lib/secret/k.cu")
 def dying(): os._exit(3)
 def aborting(): os.abort()
 def hanging(): time.sleep(60)
+def spoiling():
+    fine.__globals__["left_behind"] = True
+    return {"figure": 2.5, "spoilt": True}
+def spoilt():
+    assert "left_behind" not in globals(), "the process is the one that was spoilt"
+    return fine()
 def missing(_): raise ImportError("no library")
 
 PARTS = {
@@ -37,6 +43,7 @@ PARTS = {
     "raises": {"one": fine, "bad": raising, "two": fine},
     "dies": {"one": fine, "bad": dying, "two": fine},
     "aborts": {"bad": aborting},
+    "spoils": {"one": spoiling, "two": spoilt},
     "hangs": {"one": fine, "bad": hanging, "two": fine},
     "missing": None,
 }
@@ -79,6 +86,14 @@ def planted(tmp_path):
 
 
 # ---- sections ----------------------------------------------------------------------------------
+
+
+def test_after_a_part_that_spoilt_its_process_there_is_a_new_one(planted):
+    """What it found is kept."""
+    sheets, _ = planted("spoils")
+    assert sheets["spoils"].failures == []
+    assert [part["figure"] for part in sheets["spoils"].parts.values()] == [2.5, 1.5]
+    assert sheets["spoils"].complete
 
 
 def test_results_are_kept_and_a_number_that_is_not_finite_is_a_word(planted, tmp_path):

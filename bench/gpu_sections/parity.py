@@ -78,6 +78,7 @@ def rows(rig: Rig, subject: Subject, dtype: str) -> dict[str, Any]:
         },
         "failed rows": failed,
         "failed": first_failure(found),
+        "spoilt": rig.spoilt(),
     }
 
 

@@ -124,8 +124,12 @@ def parts(rig: Rig) -> Mapping[str, Any]:
         for m in sorted(set(workload.batches), reverse=True):
             for what, shape in shapes(workload.widths, m).items():
                 named.setdefault(shape, f"{workload.name} {what}")
+
+    def part(shape: tuple[int, int, int, str]) -> dict[str, Any]:
+        return {**judged(measured(rig, shape)), "spoilt": rig.spoilt()}
+
     return {
-        f"{what} {m}x{k}x{n}": lambda s=(m, k, n, turned): judged(measured(rig, s))
+        f"{what} {m}x{k}x{n}": functools.partial(part, (m, k, n, turned))
         for (m, k, n, turned), what in named.items()
     }
 

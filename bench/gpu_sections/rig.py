@@ -49,6 +49,14 @@ class Rig:
 
         cupy.cuda.runtime.deviceSynchronize()  # sync: the clock is to be read
 
+    def spoilt(self) -> bool:
+        """Whether the GPU computes no more in this process, as after a wrong address."""
+        try:
+            self.synchronize()
+        except Exception:  # whatever CUDA calls it: it says so at every call from then on
+            return True
+        return False
+
     def seconds(self, call: Callable[[], Any], times: int, rounds: int = 3) -> float:
         """Of one call, when ``times`` follow each other: the median of some rounds, after one."""
         spent = []

@@ -53,7 +53,8 @@ class Section(NamedTuple):
 def work(section: Section, sheet: Sheet, given: Any, seconds: float, say: Say) -> int:
     """Carry out the parts that ``sheet`` does not hold yet; the exit code of the process.
 
-    No part begins that, if it took as long as the longest so far, would not end in time.
+    No part begins that, if it took as long as the longest so far, would not end in time. After
+    one that raises, or whose result says it is ``spoilt``, the rest wants a new process.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -73,9 +74,12 @@ def work(section: Section, sheet: Sheet, given: Any, seconds: float, say: Say) -
         began = time.monotonic()
         sheet.begin(name)
         try:
-            sheet.end(part())
+            result = part()
+            sheet.end(result)
         except Exception as error:
             sheet.end({"failed": reason(error)})
+            return AGAIN
+        if result.get("spoilt"):
             return AGAIN
         longest = max(longest, time.monotonic() - began)
     sheet.note(complete=True)
