@@ -262,6 +262,65 @@ def test_a_gradient_above_its_bound_fails(tmp_path, monkeypatch):
     assert "above 1e-12" in parity.rounded(rig, subject, "tf32")["failed"]
 
 
+class Rounded(np.ndarray):
+    """Float64 whose products take operands cut off after ``bits`` bits, as tensor cores may."""
+
+    bits = 10
+
+    def __matmul__(self, other):
+        return (cut(self, self.bits) @ cut(other, self.bits)).view(type(self))
+
+
+def cut(array, bits):
+    words = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return (words & np.uint32(-1 << 23 - bits & 0xFFFFFFFF)).view(np.float32).astype(np.float64)
+
+
+class RoundedTo7(Rounded):
+    bits = 7
+
+
+ROUNDED = {"tf32": Rounded, "bf16": RoundedTo7}
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+def test_rounding_alone_is_no_failure_and_a_wrong_slope_is(tmp_path, monkeypatch, precision):
+    parity, kind = module("parity"), ROUNDED[precision]
+    rig = module("rig").Rig(tmp_path)
+    ops = xpnet.ops.Ops(np)
+    backend = types.SimpleNamespace(
+        ops=lambda: ops,
+        asarray=lambda a: a.astype(np.float64).view(kind) if a.dtype.kind == "f" else a,
+        to_numpy=np.asarray,
+    )
+    monkeypatch.setattr(rig, "backend", lambda _: backend)
+    subject = parity.subjects(rig)["default"]
+    found = parity.rounded(rig, subject, precision)
+    assert found["failed"] == ""
+    assert found["error"] > found["bound"] / 10, "it was rounded, and ten times the bound is much"
+    right = ops.affine_grad
+    monkeypatch.setattr(ops, "affine_grad", lambda dy, *a: right(1.3 * dy, *a))
+    assert "above" in parity.rounded(rig, subject, precision)["failed"]
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+def test_rounding_alone_does_no_other_work(tmp_path, monkeypatch, precision):
+    from xpnet.bench import judge
+
+    speed, kind, right = module("speed"), ROUNDED[precision], judge.gradients
+    momentum = module("rig").workloads(module("rig").Rig(tmp_path))[1]
+    part = judge.short(momentum)
+    true = judge.true_parameters(part)
+
+    def rounding(workload, params, x, y):
+        params = [A.view(kind) for A in params]
+        return [np.asarray(g) for g in right(workload, params, x.view(kind), y)]
+
+    monkeypatch.setattr(judge, "gradients", rounding)
+    off = judge.deviation(part, judge.true_parameters(part), true)
+    assert judge.SHORT < off < speed.OFF[precision]
+
+
 def test_one_bit_is_a_difference(tmp_path):
     rig, repeat = rehearsal(tmp_path), module("repeat")
     rule = repeat.RULES[0]

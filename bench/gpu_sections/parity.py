@@ -23,8 +23,9 @@ from .rig import Rig
 
 __all__ = ["SECTION"]
 
-BOUNDS = {"tf32": 1e-3, "bf16": 1e-2}
-"""Of the gradient's relative error: operands are rounded to 11 bits, and to 8."""
+BOUNDS = {"tf32": 0.03, "bf16": 0.1}
+"""Of the gradient's relative error. Operands are rounded to 11 bits, and to 8, to the nearest or
+towards 0, which alone makes 0.012 and 0.042: where z is near 0, ReLU's slope becomes another."""
 
 
 def samples(rig: Rig, *, weighted: bool = False) -> Dataset:
