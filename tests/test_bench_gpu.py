@@ -294,7 +294,7 @@ def test_rounding_alone_is_no_failure_and_a_wrong_slope_is(tmp_path, monkeypatch
         to_numpy=np.asarray,
     )
     monkeypatch.setattr(rig, "backend", lambda _: backend)
-    subject = parity.subjects(rig)["default"]
+    subject = parity.subjects(rig)[parity.SMOOTH]
     found = parity.rounded(rig, subject, precision)
     assert found["failed"] == ""
     assert found["error"] > found["bound"] / 10, "it was rounded, and ten times the bound is much"

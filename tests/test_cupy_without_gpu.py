@@ -1,6 +1,7 @@
 """CuPy installed on a machine without a GPU, an everyday case; with the real wheel, in CI."""
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -233,6 +234,9 @@ def test_what_a_product_needs_is_had_once_a_device_and_precision():
     assert module.on(FakeDevice()).launcher is first.launcher
     assert first.configured(graph="never").launcher is first.launcher
     assert first.configured(precision="tf32").launcher is not first.launcher
+    with ThreadPoolExecutor(1) as pool:
+        other_threads = pool.submit(lambda: first.launcher).result()
+    assert other_threads is not first.launcher, "a product and its bias are two calls"
     second = FakeDevice()
     second.id = 1
     assert module.on(second).launcher is not first.launcher

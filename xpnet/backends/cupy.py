@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -45,7 +46,7 @@ class CupyBackend(Backend):
 
     @property
     def launcher(self) -> CupyLauncher:
-        return launcher_on(self.device.id, self.precision)
+        return launcher_on(self.device.id, self.precision, threading.get_ident())
 
     def ops(self) -> Ops:
         return CudaOps(self.xp, self.device, self.launcher)
@@ -126,8 +127,11 @@ def of(array: Array) -> Backend:
 
 
 @functools.cache
-def launcher_on(_number: int, precision: str) -> CupyLauncher:
-    """One for everything on a device: cuBLASLt's handle and its memory are had once."""
+def launcher_on(_number: int, precision: str, _thread: int) -> CupyLauncher:
+    """One for all that a thread does on a device: cuBLASLt's handle and its memory are had once.
+
+    Two threads cannot share it: a product and its bias are told to cuBLASLt in two calls.
+    """
     return CupyLauncher(precision)
 
 
