@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...activations import Activation
+from ...activations import Activation, activation
 from ...random import DROPOUT, as_int32
 from ...types import Array, Counters, LossResult, Noise
 from .vector import (
@@ -24,6 +24,8 @@ from .vector import (
 )
 
 __all__ = ["CudaOps"]
+
+IDENTITY = activation("identity")
 
 
 class CudaOps(VectorOps):
@@ -63,12 +65,16 @@ class CudaOps(VectorOps):
         self, x: Array, W: Array, b: Array, f: Activation
     ) -> tuple[Array, tuple[Array, Array]]:
         m, n = len(x), W.shape[1]
-        if f.name not in ACTIVATIONS or not plain(W.dtype, x, W, b) or not countable(m * n):
+        if not plain(W.dtype, x, W, b) or not countable(m * n):
             return super().affine(x, W, b, f)
         y = self.empty((m, n), W.dtype)
         if self.launcher.affine(x, W, b, f.name, y):
             return y, (x, y)
         self.launcher.matmul(x, W, y)
+        if f.name not in ACTIVATIONS:
+            z = y + b
+            y = f.function(self.xp, z)
+            return y, (x, z if f.derivative_of == "z" else y)
         code = np.int32(ACTIVATIONS[f.name])
         self.each("bias_activation", m * n, y, y, b, np.int32(m), np.int32(n), code)
         return y, (x, y)
@@ -76,10 +82,12 @@ class CudaOps(VectorOps):
     def affine_grad(
         self, dy: Array, saved: tuple[Array, Array], W: Array, f: Activation, need_dx: bool
     ) -> tuple[Array | None, Array, Array]:
-        x, y = saved
-        if f.name not in ACTIVATIONS or not plain(W.dtype, x, y, W, dy):
+        x, z_or_y = saved
+        if not plain(W.dtype, x, z_or_y, W, dy):
             return super().affine_grad(dy, saved, W, f, need_dx)
-        dz, db = self.activation_grad(dy, y, f)
+        if f.name not in ACTIVATIONS:
+            dy, f = dy * f.derivative(self.xp, z_or_y), IDENTITY
+        dz, db = self.activation_grad(dy, z_or_y, f)
         dW = self.empty(W.shape, W.dtype)
         with self.launcher.aside(x, dz):  # the layer below waits for dx alone
             self.launcher.matmul(x.T, dz, dW)
