@@ -39,6 +39,7 @@ COMPILE_FOR_SECONDS = {
     "test_a_standardised_dataset_follows_too",
     "test_an_epoch_sees_every_sample_once",
     "test_data_of_a_backend_train_as_the_same_data_from_the_host",
+    "test_every_backend_passes",
     "test_float32_and_other_backends_pass",
     "test_regression_has_no_accuracy",
     "test_reports_hold_what_they_say",

@@ -112,6 +112,7 @@ def still_writing(path):
     return path.stat().st_mtime_ns != before
 
 
+@pytest.mark.slow
 def test_a_section_is_repeated_the_table_printed_anew_and_kinds_are_not_mixed(tmp_path):
     chosen = ("--rehearse", "--out", tmp_path, "--sections", "machine")
     assert gpu(*chosen)[0] == 0
@@ -185,6 +186,7 @@ gpu.command({{kind: section(kind) for kind in ("raises", "hangs", "dies", "fine"
 """
 
 
+@pytest.mark.slow
 def test_planted_sections_are_named_and_cost_no_other(tmp_path):
     script = tmp_path / "planted.py"
     script.write_text(textwrap.dedent(PLANTED).format(bench=str(BENCH)), encoding="utf-8")

@@ -44,12 +44,11 @@ def test_a_second_training_is_refused_and_the_first_goes_on(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
-def test_a_killed_training_goes_on_at_once(tmp_path, number):
+def test_a_killed_training_goes_on_at_once(tmp_path):
     path = tmp_path / "c"
     with start(*LONG, "--checkpoint", path) as first:
         wait_until(path.exists, first)
-        first.send_signal(number)
+        first.send_signal(signal.SIGKILL)
         first.communicate(timeout=60)
     assert (tmp_path / ".c.lock").exists(), "a killed process removes nothing"
     before = path.stat().st_mtime_ns

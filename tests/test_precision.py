@@ -34,7 +34,7 @@ def started(backend, dtype="float32", **how):
     order = backend.asarray(np.arange(N, dtype=np.int32))
     lr = backend.asarray(np.full(1, 0.1, dtype))
     feed = Feed(data.X, data.y, None, None, 1.0, order, lr)
-    return backend.compile(TrainingStep(NETWORK, hp, N, 1), **how), run.state, feed
+    return backend.compile(TrainingStep(NETWORK, hp, N), **how), run.state, feed
 
 
 # ---- JAX: every product carries its precision ------------------------------------------------
