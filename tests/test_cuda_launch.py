@@ -21,7 +21,7 @@ from xpnet.backends.cuda import branch as branching
 from xpnet.backends.cuda import captured as capturing
 from xpnet.backends.cuda import cupy as launching
 from xpnet.backends.cuda.captured import STEPS_A_GRAPH, CapturedStep
-from xpnet.checks.cases import convert, leaves, primitive_cases, primitives
+from xpnet.checks.cases import convert, leaves, overrides, primitive_cases, primitives
 from xpnet.checks.compare import TOLERANCES, relative_error
 from xpnet.errors import BackendError
 from xpnet.ops import Ops
@@ -71,7 +71,7 @@ def memory(tmp_path_factory):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", sorted(primitives(CudaOps) & primitives(Ops) - MAKE_NEW_ARRAYS))
+@pytest.mark.parametrize("name", sorted(overrides(CudaOps) & primitives(Ops) - MAKE_NEW_ARRAYS))
 def test_primitives_launch_the_same_on_arrays_of_cupy(memory, name, dtype):
     ops, reference = CudaOps(compat_cupy, None, memory), Ops(np)
     run = 0

@@ -13,7 +13,7 @@ from ..activations import ACTIVATIONS
 from ..ops import FLUSH_EVERY, TINY, Ops
 from ..types import Array, Counters, LossResult, Noise
 
-__all__ = ["DONATED", "convert", "leaves", "primitive_cases", "primitives"]
+__all__ = ["DONATED", "convert", "leaves", "overrides", "primitive_cases", "primitives"]
 
 Cases = dict[str, dict[str, tuple[Any, ...]]]
 
@@ -37,6 +37,12 @@ def primitives(cls: type[Ops]) -> set[str]:
     """The public methods that a class of primitives defines itself, and that compute."""
     methods = {name for name, f in vars(cls).items() if callable(f) and not name.startswith("_")}
     return methods - {"slices"}
+
+
+def overrides(cls: type[Ops]) -> set[str]:
+    """The same of all classes from ``cls`` up to the reference, which it leaves out."""
+    classes = (c for c in cls.__mro__ if issubclass(c, Ops) and c is not Ops)
+    return set().union(*map(primitives, classes))
 
 
 def primitive_cases(seed: int = 0) -> Cases:
