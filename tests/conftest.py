@@ -1,4 +1,4 @@
-"""What tests share: the backends they run on, small problems, and a relative error."""
+"""What tests share: backends to run on, small problems, a relative error, and the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from xpnet import backends
+from xpnet import backends, cli
 from xpnet.machine import limit_threads
 
 limit_threads(1)
@@ -115,3 +115,17 @@ def relative_error(a, b):
     if np.array_equal(a, b, equal_nan=True):
         return 0.0
     return np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-300)
+
+
+@pytest.fixture
+def invoke(capsys, monkeypatch):
+    """Run ``xpnet`` in this process, with no setting from outside: exit code, stdout, stderr."""
+    for name in ("XPNET_BACKEND", "XPNET_DEVICE", "XPNET_DTYPE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def invoke(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return invoke

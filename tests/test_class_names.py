@@ -20,7 +20,6 @@ from xpnet import (
     Model,
     SoftmaxCrossEntropy,
     UsageError,
-    cli,
     fit,
     load,
     mlp,
@@ -49,19 +48,6 @@ def table(folder, lines=CELLS, header="tree,a,b", name="t.csv"):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("names")
-
-
-@pytest.fixture
-def invoke(capsys, monkeypatch):
-    for name in ("XPNET_BACKEND", "XPNET_DEVICE", "XPNET_DTYPE"):
-        monkeypatch.delenv(name, raising=False)
-
-    def invoke(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
 
 
 # ---- tables ----------------------------------------------------------------------------------

@@ -64,18 +64,6 @@ def small_data(monkeypatch):
 
 
 @pytest.fixture
-def invoke(capsys):
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def invoke(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
-
-
-@pytest.fixture
 def train(invoke):
     def train(*arguments):
         return invoke(*TINY, *arguments)

@@ -13,7 +13,7 @@ from commands import little_mnist, the_error
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xpnet import Dense, LayerNorm, Network, cli, datasets, load, mlp
+from xpnet import Dense, LayerNorm, Network, datasets, load, mlp
 from xpnet.errors import DataError
 from xpnet.symptoms import CHECKS, vitals
 from xpnet.symptoms.facts import MNIST
@@ -25,18 +25,10 @@ POST = "epoch,Train Accuracy,Train Cost,Test Accuracy\n" + "".join(
 GOOD = "epoch,loss,accuracy\n1,0.53,85.5 %\n2,0.13,96.0 %\n3,0.08,97.4 %\n4,0.04,98.7 %\n"
 
 
-@pytest.fixture
-def invoke(capsys, tmp_path, monkeypatch):
-    """Run ``xpnet`` in this process, in an empty folder: exit code, stdout, stderr."""
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets, "mnist", little_mnist)
-
-    def invoke(*arguments):
-        code = cli.run([*map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from commands import little_mnist, the_error
 
-from xpnet import DataError, Dataset, Huber, cli, datasets, load
+from xpnet import DataError, Dataset, Huber, datasets, load
 from xpnet.checkpoint import load_checkpoint
 from xpnet.cli import sources
 
@@ -21,20 +21,8 @@ FAST = ["--hidden", "8", "--epochs", "2", "--threads", "1"]
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    for name in ("XPNET_BACKEND", "XPNET_DEVICE", "XPNET_DTYPE"):
-        monkeypatch.delenv(name, raising=False)
+def small_mnist(monkeypatch):
     monkeypatch.setattr(datasets, "mnist", little_mnist)
-
-
-@pytest.fixture
-def invoke(capsys):
-    def invoke(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
 
 
 @pytest.fixture

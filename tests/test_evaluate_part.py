@@ -6,24 +6,15 @@ import numpy as np
 import pytest
 from commands import lines_of, little_mnist, passes, refused
 
-from xpnet import Model, cli, datasets, mlp, save
+from xpnet import Model, datasets, mlp, save
 from xpnet.checkpoint import load_checkpoint
 
 FAST = ["--hidden", "8", "--epochs", "3", "--threads", "1", "--backend", "numpy"]
 
 
-@pytest.fixture
-def invoke(capsys, monkeypatch):
-    for name in ("XPNET_BACKEND", "XPNET_DEVICE", "XPNET_DTYPE"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(autouse=True)
+def small_mnist(monkeypatch):
     monkeypatch.setattr(datasets, "mnist", little_mnist)
-
-    def invoke(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from xpnet import (
     Model,
     SoftmaxCrossEntropy,
     backends,
-    cli,
     mlp,
     save,
 )
@@ -28,22 +27,6 @@ from xpnet.datasets import images
 PIL_Image = pytest.importorskip("PIL.Image", reason="the extra 'image' is not installed")
 
 SCALE = float(np.float32(1 / 255))
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    for name in ("XPNET_BACKEND", "XPNET_DEVICE", "XPNET_DTYPE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def invoke(capsys):
-    def invoke(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return invoke
 
 
 @pytest.fixture
