@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
 
 import numpy as np
 
+from .types import NumpyArray
+
 __all__ = ["first_row_not_finite", "row_blocks", "take_rows"]
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 BLOCK = 1 << 20
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +18,9 @@ from .backends import Backend
 from .blocks import first_row_not_finite
 from .errors import DataError, UsageError, check_fraction, check_positive
 from .random import check_seed, split_order
-from .types import Array, Loss, Namespace
+from .types import Array, Loss, Namespace, NumpyArray
 
 __all__ = ["Dataset"]
-
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from .host_data import HostDataset, placed
 from .losses import SoftmaxCrossEntropy
 from .network import Network
 from .ops import Ops
-from .types import Array, Loss
+from .types import Array, Loss, NumpyArray
 
 __all__ = [
     "Evaluation",
+    "Say",
     "batch_bytes",
     "evaluate",
     "evaluate_on_device",
@@ -26,7 +27,6 @@ __all__ = [
     "predictions",
 ]
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 Say: TypeAlias = Callable[[str], object]
 
 BATCH = 1000

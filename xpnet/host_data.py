@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from .backends import Backend
 from .blocks import row_blocks
 from .data import Dataset, as_float, as_target, check_weight
-from .types import Array, Loss, Namespace
+from .types import Array, Loss, Namespace, NumpyArray
 
 __all__ = ["HostDataset", "placed", "size"]
-
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,14 @@ within one, nothing waits for the device.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from . import backends
 from .backends import Backend
 from .data import Dataset
 from .errors import TrainingError
-from .evaluation import evaluate_on_device
+from .evaluation import Say, evaluate_on_device
 from .host_data import HostDataset, placed
 from .hyperparameters import Hyperparameters
 from .network import Network
@@ -68,7 +68,7 @@ def segments(
     reference: bool = False,
     start: Run | None = None,
     segment_seconds: float = SEGMENT_SECONDS,
-    say: Callable[[str], object] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Iterator[Run]:
     """Train, and yield the Run every ``segment_seconds`` or so and after every epoch.
 

@@ -10,13 +10,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .ops import Ops
 
-__all__ = ["Array", "Layer", "Loss", "LossResult", "Namespace", "Noise", "Optimizer", "Params"]
+__all__ = [
+    "Array",
+    "Counters",
+    "Layer",
+    "Loss",
+    "LossResult",
+    "Namespace",
+    "Noise",
+    "NumpyArray",
+    "Optimizer",
+    "Params",
+]
 
 Array: TypeAlias = Any
 """An array of any Array API namespace."""
+
+NumpyArray: TypeAlias = np.ndarray[Any, Any]
+"""One that lies on the host."""
 
 Namespace: TypeAlias = Any
 """A module that follows the Python Array API standard, such as ``array_api_compat.numpy``."""

@@ -8,17 +8,13 @@ copies them from there into the other half.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ..blocks import take_rows
-from ..types import Array
+from ..types import Array, NumpyArray
 from .link import Event, Link
 
 __all__ = ["Ring"]
-
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 class Half(NamedTuple):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..spec import Spec
-from ..types import Loss
+from ..types import Loss, NumpyArray
 
 __all__ = ["Verdicts", "verdicts_of"]
-
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 class Verdicts(Protocol):

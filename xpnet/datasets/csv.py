@@ -16,11 +16,11 @@ import numpy as np
 
 from ..data import Dataset
 from ..errors import DataError
+from ..types import NumpyArray
 from .columns import Table, is_float, read_first_line, shorten, split_line
 from .lines import blocks
 from .names import Numbering, PassedOver, are_names, not_a_number
 from .samples import (
-    NumpyArray,
     Targets,
     class_labels,
     compact,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..types import NumpyArray
 from .csv import read_csv
 from .files import TABLES
 from .idx import read_idx
@@ -17,8 +17,6 @@ from .samples import compact, flat, row_of
 from .unpack import MAX_BYTES, check_size, unpacked_suffix
 
 __all__ = ["read_features"]
-
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 def read_features(

@@ -10,16 +10,16 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..types import NumpyArray
 from .unpack import MAX_BYTES, check_size
 
 __all__ = ["Digit", "is_png", "mnist_digit", "read_png"]
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SIDE = 28

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..errors import DataError
+from ..types import NumpyArray
 from .columns import is_float, shorten
-from .samples import NumpyArray, Where, class_labels
+from .samples import Where, class_labels
 
 __all__ = ["Numbering", "PassedOver", "are_names", "class_numbers", "listed", "not_a_number"]
 

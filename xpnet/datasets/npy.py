@@ -17,9 +17,9 @@ import numpy as np
 
 from ..data import Dataset
 from ..errors import DataError
+from ..types import NumpyArray
 from .names import class_numbers
 from .samples import (
-    NumpyArray,
     Targets,
     compact,
     dataset,

@@ -20,10 +20,10 @@ import numpy as np
 
 from ..data import Dataset
 from ..errors import DataError
+from ..types import NumpyArray
 from .names import class_numbers
 from .npy import read_layout
 from .samples import (
-    NumpyArray,
     Targets,
     compact,
     dataset,

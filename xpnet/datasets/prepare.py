@@ -10,7 +10,7 @@ import numpy as np
 from ..blocks import row_blocks
 from ..data import Dataset
 from ..errors import DataError, UsageError, is_number
-from .samples import NumpyArray
+from ..types import NumpyArray
 
 __all__ = ["class_weights", "standardise"]
 

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from ..blocks import first_row_not_finite, row_blocks
 from ..data import Dataset
 from ..errors import DataError
+from ..types import NumpyArray
 
 __all__ = [
     "Targets",
@@ -28,7 +29,6 @@ __all__ = [
     "sample_weights",
 ]
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 Where: TypeAlias = Callable[[int], str]
 Targets: TypeAlias = Literal["classes", "real"]
 

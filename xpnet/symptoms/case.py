@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
+from ..types import NumpyArray
 from .facts import Facts
 from .history import History
 from .leak import Shared
@@ -23,8 +24,6 @@ __all__ = [
     "works",
     "young",
 ]
-
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 class Case(NamedTuple):

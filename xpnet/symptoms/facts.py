@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from ..errors import (
 )
 from ..losses import LOSSES
 from ..spec import describe
+from ..types import NumpyArray
 
 __all__ = ["MNIST", "Facts", "class_counts", "gather_facts"]
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 MNIST = {
     "accuracy": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),

@@ -11,16 +11,16 @@ import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..types import NumpyArray
 from .columns import ACCURACIES, KNOWN, LOSSES, canonical
 
 __all__ = ["History", "Series", "read_history"]
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 MISSING = ("", "-", "--", "na", "n/a", "none", "null")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,11 +11,10 @@ from ..datasets.idx import read_idx
 from ..datasets.lines import blocks
 from ..datasets.unpack import MAX_BYTES, opened, unpacked_suffix
 from ..errors import DataError
+from ..types import NumpyArray
 from .facts import class_counts
 
 __all__ = ["read_labels"]
-
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 def read_labels(path: Path, n_classes: int | None = None) -> NumpyArray:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from ..data import Dataset
+from ..types import NumpyArray
 
 __all__ = ["Shared", "shared_samples"]
-
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
 class Shared(NamedTuple):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
 
+from ..types import NumpyArray
 from .history import Series
 
 __all__ = ["bare", "is_flat", "ups"]
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 BINS = 50
 FLAT = 1e-6

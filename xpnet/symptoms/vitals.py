@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,10 @@ from ..layers import Dense
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..network import Network
 from ..ops import Ops
-from ..types import Array, Loss
+from ..types import Array, Loss, NumpyArray
 
 __all__ = ["LayerVitals", "Vitals", "vitals"]
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 SATURATED = 0.04
 """A sigmoid or tanh is saturated where its slope is below this share of its steepest: outside
