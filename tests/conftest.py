@@ -41,6 +41,8 @@ COMPILE_FOR_SECONDS = {
     "test_data_of_a_backend_train_as_the_same_data_from_the_host",
     "test_every_backend_passes",
     "test_float32_and_other_backends_pass",
+    "test_float32_training_agrees_with_numpy_for_twenty_steps",
+    "test_float64_training_agrees_with_numpy",
     "test_regression_has_no_accuracy",
     "test_reports_hold_what_they_say",
     "test_results_live_where_the_inputs_live",

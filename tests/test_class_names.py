@@ -432,6 +432,7 @@ def test_the_doctor_calls_a_class_by_its_name(invoke, tmp_path):
     assert any(f"given class {c} ({name})" in said for c, name in enumerate(NAMES)), said
 
 
+@pytest.mark.slow
 def test_parity_and_gradcheck_know_the_names_of_a_model(invoke, trees, model):
     how = ["--model", model, "--data", trees[0], "--label-column", "tree", "--json"]
     out = passes(invoke("gradcheck", *how))

@@ -86,6 +86,7 @@ def test_with_several_threads_the_wall_counts(bench, monkeypatch):
     assert os.environ["BENCH_THREADS"] == "2"
 
 
+@pytest.mark.slow
 def test_several_workloads_and_all_of_them(bench, monkeypatch):
     two = ("--workload", "tiny", "--workload", "online", "--workload", "tiny", *FEW[2:])
     assert results(bench(*two, "--json")) == ["tiny", "online"]
