@@ -226,7 +226,7 @@ def build(workload, precision):
         raise BackendError(f"no {precision} here")
     if name == "forks":
         if not os.fork():
-            time.sleep(2)
+            time.sleep(8)
             os._exit(0)
         return Bad()
     if name in ("dies", "hangs"):
