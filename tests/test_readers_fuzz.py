@@ -17,6 +17,7 @@ from xpnet import DataError
 from xpnet.datasets import read
 
 SECONDS = 1.0
+ATTEMPTS = 3
 BYTES = 256 << 20
 
 
@@ -37,20 +38,30 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
-def survive(path, content, blamed=None, **options):
-    """Read ``content``; returns whether it was accepted. ``path`` is what ``read`` gets."""
-    (blamed or path).write_bytes(content)
-    tracemalloc.start()
-    began = time.process_time()
+def attempt(path, options):
+    """What one reading gives: the parts, the error's message, CPU seconds and bytes."""
     parts, message = (), None
+    tracemalloc.start()
+    began = time.thread_time()
     try:
         parts = read(path, **options)
     except DataError as error:
         message = str(error)
     finally:
-        seconds, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
+        seconds, peak = time.thread_time() - began, tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert seconds < SECONDS, f"{seconds:.2f} seconds of CPU"
+    return parts, message, seconds, peak
+
+
+def survive(path, content, blamed=None, **options):
+    """Read ``content``; returns whether it was accepted. ``path`` is what ``read`` gets."""
+    (blamed or path).write_bytes(content)
+    # A busy machine, a first import or the collection of garbage is slow once; a file is so always.
+    for _ in range(ATTEMPTS):
+        parts, message, seconds, peak = attempt(path, options)
+        if seconds < SECONDS:
+            break
+    assert seconds < SECONDS, f"{seconds:.2f} seconds of CPU, {ATTEMPTS} times"
     assert peak < BYTES, f"{peak:,} bytes of memory"
     if message is not None:
         assert "\n" not in message
@@ -337,11 +348,27 @@ def test_memory_and_time_are_noticed(folder, monkeypatch):
         survive(folder / "f.npz", b"")
 
     def slow(*args, **options):
-        began = time.process_time()
-        while time.process_time() < began + SECONDS:
+        began = time.thread_time()
+        while time.thread_time() < began + SECONDS:
             pass
         raise DataError(str(folder / "f.npz"))
 
     monkeypatch.setattr("xpnet.datasets.files.read_npz", slow)
     with pytest.raises(AssertionError, match="seconds of CPU"):
         survive(folder / "f.npz", b"")
+
+
+def test_a_reading_that_is_slow_once_is_no_fault(folder, monkeypatch):
+    """A machine that is busy for a moment says nothing about a file."""
+    spent = []
+
+    def slow_once(*args, **options):
+        began = time.thread_time()
+        while not spent and time.thread_time() < began + SECONDS:
+            pass
+        spent.append(True)
+        raise DataError(str(folder / "f.npz"))
+
+    monkeypatch.setattr("xpnet.datasets.files.read_npz", slow_once)
+    assert not survive(folder / "f.npz", b"")
+    assert len(spent) == 2
