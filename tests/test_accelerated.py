@@ -20,8 +20,9 @@ from xpnet.checks.cases import convert, leaves, primitive_cases
 from xpnet.ops import Ops
 from xpnet.random import permutation
 from xpnet.source import epoch_rates
-from xpnet.state import Feed, initial_state, map_arrays
+from xpnet.state import initial_state, map_arrays
 from xpnet.step import TrainingStep
+from xpnet.types import Feed
 
 N = 40
 RNG = np.random.default_rng(7)

@@ -18,14 +18,14 @@ from xpnet.backends.numpy.recorded import OnRecordedMemory, RecordedStep
 from xpnet.backends.numpy.recording import bare
 from xpnet.backends.workspace import Workspace, WorkspaceOps, on_workspace
 from xpnet.checks import parity
-from xpnet.checks.cases import convert, leaves, overrides, primitive_cases
+from xpnet.checks.cases import call, convert, leaves, overrides, primitive_cases
 from xpnet.checks.compare import TOLERANCES, relative_error
 from xpnet.checks.subject import Subject
 from xpnet.data import Dataset
 from xpnet.errors import TrainingError
 from xpnet.ops import Ops
 from xpnet.optim import SGD, AdamW, Momentum, Nesterov, RMSprop
-from xpnet.types import Noise
+from xpnet.types import Feed, Noise
 
 pytestmark = [
     pytest.mark.kernels,
@@ -49,9 +49,8 @@ def ops_on(simulator):
 
 def errors(ops, name, arguments, dtype):
     """The relative errors of the results of a primitive."""
-    extra = {"gather": lambda d: (d,)}.get(name, lambda d: ())
-    exact = getattr(REFERENCE, name)(*convert(arguments, np.float64), *extra(np.float64))
-    ours = getattr(ops, name)(*convert(arguments, dtype), *extra(np.dtype(dtype)))
+    exact = call(REFERENCE, name, convert(arguments, np.float64), np.float64)
+    ours = call(ops, name, convert(arguments, dtype), np.dtype(dtype))
     pairs = zip(leaves(ours), leaves(exact), strict=True)
     return [relative_error(np.asarray(a), np.asarray(b)) for a, b in pairs]
 
@@ -63,7 +62,7 @@ def odd_cases():
     def vector(*shape):
         return rng.normal(size=shape)
 
-    names = "affine_grad", "softmax_xent", "sigmoid_xent", "dropout", "gather"
+    names = "affine_grad", "softmax_xent", "sigmoid_xent", "dropout", "gather", "batch"
     cases = {name: {} for name in names}
     for m, n in [(1, 1), (2, 33), (31, 32), (65, 31), (256, 7), (300, 70), (4200, 3)]:
         size = f"{m}x{n}"
@@ -86,6 +85,8 @@ def odd_cases():
         pixels = rng.integers(0, 256, (m, n)).astype(np.uint8)
         index = rng.integers(0, m, 2 * m).astype(np.int32)
         cases["gather"][size] = pixels, index, vector(n), vector(n)
+        feed = Feed(pixels, labels, None, vector(n), vector(n), order=index, lr=None)
+        cases["batch"][size] = feed, np.asarray([m + 1], np.int32), m
     ties = np.zeros((40, 37))
     ties[:, 5] = ties[:, 36] = 1.0
     cases["add_weights"] = {"a whole number": (vector(37), 2, vector(37), 20)}
@@ -199,11 +200,11 @@ def test_the_order_of_threads_changes_no_bit(simulator):
     cases["square_sum"] = primitive_cases()["square_sum"]
     for name, named in cases.items():
         for arguments in named.values():
-            extra = (np.dtype(np.float32),) if name == "gather" else ()
             results = []
             for seed in SEEDS:
                 simulator.seed = seed
-                ours = getattr(ops_on(simulator), name)(*convert(arguments, "float32"), *extra)
+                placed = convert(arguments, "float32")
+                ours = call(ops_on(simulator), name, placed, np.dtype(np.float32))
                 results.append([np.asarray(leaf).copy() for leaf in leaves(ours)])
             for other in results[1:]:
                 for a, b in zip(results[0], other, strict=True):
@@ -470,7 +471,17 @@ MUTATIONS = {
     "one column too many": ("column + half < n", "column + half <= n"),
     "Nesterov without looking ahead": ("g[i] + mu * v_i", "v_i"),
     "no correction of Adam's second moment": ("sqrt(total_weight(beta2, *t))", "1.0"),
-    "rows are gathered by place": ("index[row] * n", "row * n"),
+    "rows are gathered by place": ("int sample = index[(first + row) % count]", "int sample = row"),
+    "a batch past the end of the order": (
+        "index[(first + row) % count]",
+        "index[first + row < count ? first + row : count - 1]",
+    ),
+    "always the first batch": ("int first = start ? *start : 0", "int first = 0"),
+    "labels of other samples": ("y[row] = labels[sample]", "y[row] = labels[row]"),
+    "labels of one row a block": (
+        "labels && threadIdx.x == 0",
+        "labels && threadIdx.x + threadIdx.y == 0",
+    ),
 }
 
 

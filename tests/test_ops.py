@@ -8,7 +8,7 @@ from conftest import relative_error
 import xpnet
 from xpnet import backends
 from xpnet.backends.numpy import NumpyOps, Workspace
-from xpnet.checks.cases import DONATED, convert, leaves, primitive_cases
+from xpnet.checks.cases import DONATED, call, convert, leaves, primitive_cases
 from xpnet.ops import Ops
 
 CASES = primitive_cases()
@@ -19,12 +19,6 @@ TOLERANCE = {
     np.float32: 1e-6,  # sums of tens of roundings of 6e-8
     np.float64: 1e-14,  # the same of 1e-16
 }
-
-
-def call(ops, name, arguments, dtype):
-    if name == "gather":
-        arguments = (*arguments, dtype)
-    return getattr(ops, name)(*arguments)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -174,6 +174,7 @@ FAULTS = {
         "count", lambda r, counters, loss, w, m, last: r._replace(t=counters.t + 1),
     ),
     "gather: scale forgotten": ("gather", lambda r, X, i, shift, scale, d: r / scale),
+    "batch: the labels of the next": ("batch", lambda r, *a: (r[0], np.roll(r[1], 1, axis=0))),
     "unpack: blocks in the wrong order": (
         "unpack", lambda r, *a: [np.roll(block, 1) for block in r],
     ),
@@ -196,7 +197,12 @@ FAULTS = {
 }  # fmt: skip
 
 
-MADE_WITH = {"take": {"window", "gather"}, "rows": {"window"}}
+MADE_WITH = {
+    "take": {"window", "gather", "batch"},
+    "rows": {"window", "batch"},
+    "window": {"batch"},
+    "gather": {"batch"},
+}
 """The primitives that are made with others in the reference."""
 
 
@@ -306,7 +312,7 @@ def test_a_primitive_without_a_case_fails(monkeypatch):
 
 HELPERS = {
     "product", "activation_grad", "allocate", "column_sums", "constant", "each", "empty", "run",
-    "sample_loss", "weight_grad",
+    "gathered", "sample_loss", "weight_grad",
 }  # fmt: skip
 """What NumPy's overrides are made of."""
 

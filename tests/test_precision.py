@@ -12,8 +12,9 @@ from xpnet.backends.backend import PRECISION
 from xpnet.backends.jax import PRECISIONS, JaxBackend, compiled
 from xpnet.backends.scoped import ScopedOps
 from xpnet.ops import Ops
-from xpnet.state import Feed, Run, initial_state, to_device
+from xpnet.state import Run, initial_state, to_device
 from xpnet.step import TrainingStep
+from xpnet.types import Feed
 
 N = 12
 NETWORK = xpnet.mlp(5, 4, 3)

@@ -23,8 +23,9 @@ from xpnet.losses import (
 from xpnet.optim import SGD, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.schedules import Constant, Cosine, Exponential, OneCycle, Step
 from xpnet.source import epoch_rates
-from xpnet.state import Feed, begin_epoch, initial_state
+from xpnet.state import begin_epoch, initial_state
 from xpnet.step import TrainingStep
+from xpnet.types import Feed
 
 N, BATCH, STEPS = 96, 8, 12
 NUMPY, NUMBA = backends.get("numpy"), backends.get("numba")

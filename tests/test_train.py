@@ -375,8 +375,9 @@ def train_steps(backend, n, **hp):
     """The state after ``n`` steps of a training, checked by nobody."""
     from xpnet.random import permutation
     from xpnet.source import epoch_rates
-    from xpnet.state import Feed, initial_state
+    from xpnet.state import initial_state
     from xpnet.step import TrainingStep
+    from xpnet.types import Feed
 
     hp = xpnet.Hyperparameters(batch_size=32, **hp)
     data = digits()

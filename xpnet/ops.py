@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from .activations import Activation, positive_part
 from .random import keep_mask
-from .types import Array, Counters, LossResult, Namespace, Noise
+from .types import Array, Counters, Feed, LossResult, Namespace, Noise
 
 __all__ = ["Ops"]
 
@@ -65,6 +65,11 @@ class Ops:
         x = self.xp.astype(self.take(X, index), dtype)
         return x * scale if shift is None else (x - shift) * scale
 
+    def batch(self, feed: Feed, start: Array, m: int, dtype: object) -> tuple[Array, Array]:
+        """x as of ``gather``, and y: ``m`` samples from place ``start`` (1,) of the order on."""
+        index = self.window(feed.order, start, m)
+        return self.gather(feed.X, index, feed.shift, feed.scale, dtype), self.take(feed.y, index)
+
     # ---- layers --------------------------------------------------------------------------
 
     def affine(
@@ -114,12 +119,10 @@ class Ops:
         xp = self.xp
         C = logits.shape[1]
         if target.ndim == 1:
-            classes = xp.arange(C, dtype=target.dtype, device=self.device)
-            labels = target
+            labels, classes = target, xp.arange(C, dtype=target.dtype, device=self.device)
             q = xp.astype(xp.expand_dims(labels, axis=1) == classes, logits.dtype)
         else:
-            labels = xp.argmax(target, axis=1)
-            q = target
+            labels, q = xp.argmax(target, axis=1), target
         if smoothing:
             q = (1.0 - smoothing) * q + smoothing / C
         shifted = logits - xp.max(logits, axis=1, keepdims=True)
@@ -166,20 +169,19 @@ class Ops:
         With the ``last`` of them the step is done. ``first_bad_step`` is the first step whose loss
         is not finite, 0 as long as there is none.
         """
-        xp = self.xp
         t, position, loss_sum, weight_sum, n_correct, first_bad_step = counters
         loss_sum = loss_sum + loss.loss_sum
         if loss.n_correct is not None:
             n_correct = n_correct + loss.n_correct
         # the sum stays not finite once it is, and begins every epoch at 0
-        is_first = (first_bad_step == 0) & ~xp.isfinite(loss_sum)
+        is_first = (first_bad_step == 0) & ~self.xp.isfinite(loss_sum)
         return Counters(
             t=t + 1 if last else t,
             position=position + m,
             loss_sum=loss_sum,
             weight_sum=weight_sum + weight,
             n_correct=n_correct,
-            first_bad_step=xp.where(is_first, t + 1, first_bad_step),
+            first_bad_step=self.xp.where(is_first, t + 1, first_bad_step),
         )
 
     # ---- the flat vector -----------------------------------------------------------------

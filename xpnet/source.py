@@ -19,8 +19,8 @@ from .evaluation import BATCH, batch_bytes
 from .host_data import HostDataset, size
 from .hyperparameters import Hyperparameters
 from .network import Network
-from .state import Feed, State
-from .types import Array
+from .state import State
+from .types import Array, Feed
 
 __all__ = [
     "Resident",

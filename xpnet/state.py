@@ -17,7 +17,6 @@ from .network import Network
 from .types import Array
 
 __all__ = [
-    "Feed",
     "Report",
     "Run",
     "State",
@@ -46,22 +45,6 @@ class State(NamedTuple):
     weight_sum: Array
     n_correct: Array
     first_bad_step: Array
-
-
-class Feed(NamedTuple):
-    """What a step reads and never writes: a Dataset's parts, and what the epoch brings.
-
-    ``order`` (n,) int32 names its samples one after the other, ``lr`` (epoch_steps,) the learning
-    rates of its steps.
-    """
-
-    X: Array
-    y: Array
-    weight: Array | None
-    shift: Array | None
-    scale: Array | float
-    order: Array
-    lr: Array
 
 
 class Report(NamedTuple):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from .hyperparameters import Hyperparameters
 from .network import Network, one_over
 from .ops import Ops
-from .state import Feed, State
-from .types import Array, Counters, Noise
+from .state import State
+from .types import Array, Counters, Feed, Noise
 
 __all__ = ["TrainingStep", "descend"]
 
@@ -33,23 +33,24 @@ class TrainingStep:
         def step(state: State, feed: Feed) -> State:
             theta, counters = state.theta, Counters(*state[2:])
             lr = ops.window(feed.lr, state.t, 1)
-            index = ops.window(feed.order, state.position, batch_size)
             if feed.weight is None:
                 weight, total = None, float(batch_size)
                 mean: Array | float = 1.0 / batch_size
             else:
+                index = ops.window(feed.order, state.position, batch_size)
                 weight = ops.take(feed.weight, index)
                 total = xp.sum(weight)
                 mean = one_over(xp, total)
 
             g = None
             for start, stop in ops.slices(batch_size):
-                part, m = index[start:stop], stop - start
+                m = stop - start
+                x, y = ops.batch(feed, counters.position, m, theta.dtype)
                 loss, g_part, _ = network.loss_and_grad(
                     ops,
                     theta,
-                    ops.gather(feed.X, part, feed.shift, feed.scale, theta.dtype),
-                    ops.take(feed.y, part),
+                    x,
+                    y,
                     hp.loss,
                     weight=None if weight is None else weight[start:stop],
                     scale=mean,

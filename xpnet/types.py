@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Array",
     "Counters",
+    "Feed",
     "Layer",
     "Loss",
     "LossResult",
@@ -98,6 +99,22 @@ class Counters(NamedTuple):
     weight_sum: Array
     n_correct: Array
     first_bad_step: Array
+
+
+class Feed(NamedTuple):
+    """What a step reads and never writes: a Dataset's parts, and what the epoch brings.
+
+    ``order`` (n,) int32 names its samples one after the other, ``lr`` (epoch_steps,) the learning
+    rates of its steps.
+    """
+
+    X: Array
+    y: Array
+    weight: Array | None
+    shift: Array | None
+    scale: Array | float
+    order: Array
+    lr: Array
 
 
 class Loss(Protocol):

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..activations import ACTIVATIONS
 from ..ops import FLUSH_EVERY, TINY, Ops
-from ..types import Array, Counters, LossResult, Noise
+from ..types import Array, Counters, Feed, LossResult, Noise
 
-__all__ = ["DONATED", "convert", "leaves", "overrides", "primitive_cases", "primitives"]
+__all__ = ["DONATED", "call", "convert", "leaves", "overrides", "primitive_cases", "primitives"]
 
 Cases = dict[str, dict[str, tuple[Any, ...]]]
 
@@ -77,9 +77,16 @@ def primitive_cases(seed: int = 0) -> Cases:
         return rng.integers(0, 2, (M, k)).astype(np.float64)
 
     pixels = rng.integers(0, 256, (M, N_IN)).astype(np.uint8)
+    mean = 100.0 + np.arange(N_IN)
+    classes = np.arange(M, dtype=np.int32)
     index = np.asarray([3, 0, 8], np.int32)
-    noise = Noise(5, np.asarray([3], np.int32), np.arange(M, dtype=np.int32), layer=2)
     lr = np.asarray([0.01])
+
+    def feed(X: Array, y: Array, shift: Array | None = None, scale: Array | float = 1.0) -> Feed:
+        order = np.asarray([5, 3, 0, 8, 1, 7], np.int32)
+        return Feed(X, y, None, shift, scale, order, lr)
+
+    noise = Noise(5, np.asarray([3], np.int32), np.arange(M, dtype=np.int32), layer=2)
     times = {
         "early": np.asarray([1], np.int32),
         "flushing": np.asarray([2 * FLUSH_EVERY], np.int32),
@@ -101,6 +108,11 @@ def primitive_cases(seed: int = 0) -> Cases:
             "uint8": (pixels, index, None, 1 / 255),
             "standardised": (pixels, index, vector(N_IN), positive(N_IN)),
             "float": (vector((M, N_IN)), index, None, 1.0),
+        },
+        "batch": {
+            "uint8": (feed(pixels, classes, None, 1 / 255), np.asarray([1], np.int32), 4),
+            "around": (feed(pixels, classes, mean, 1 / mean), np.asarray([9], np.int32), 7),
+            "targets": (feed(pixels / 7, pixels / 9), np.asarray([2], np.int32), 3),
         },
         "affine": {f: affine(f) for f in ACTIVATIONS},
         "affine_grad": {
@@ -158,6 +170,12 @@ def primitive_cases(seed: int = 0) -> Cases:
         },
         "flush": {when: (slot(), t) for when, t in times.items()},
     }  # fmt: skip
+
+
+def call(ops: Ops, name: str, arguments: tuple[Any, ...], dtype: Any) -> Any:
+    """What a primitive gives for a case; two of them are told the dtype they shall give."""
+    more = (dtype,) if name in ("gather", "batch") else ()
+    return getattr(ops, name)(*arguments, *more)
 
 
 def convert(value: Any, dtype: Any, place: Any = lambda array: array) -> Any:

@@ -14,8 +14,9 @@ from ..evaluation import evaluate_on_device
 from ..hyperparameters import Hyperparameters
 from ..ops import Ops
 from ..source import epoch_rates
-from ..state import Feed, State, initial_state, map_arrays
+from ..state import State, initial_state, map_arrays
 from ..step import TrainingStep
+from ..types import Feed
 from .compare import TOLERANCES, Row, relative_error, row
 from .divergence import first_divergence
 from .subject import Subject, donated

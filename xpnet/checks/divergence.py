@@ -10,8 +10,9 @@ from .. import backends
 from ..hyperparameters import Hyperparameters
 from ..network import Network
 from ..ops import Ops
-from ..state import Feed, State, map_arrays
+from ..state import State, map_arrays
 from ..step import TrainingStep
+from ..types import Feed
 from .cases import convert, leaves
 from .compare import TOLERANCES, relative_error
 from .trace import Call, Recorder, located

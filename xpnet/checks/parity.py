@@ -19,7 +19,7 @@ from ..ops import Ops
 from ..random import keep_mask, permutation
 from ..step import descend
 from ..types import Array, Noise
-from .cases import convert, leaves, primitive_cases, primitives
+from .cases import call, convert, leaves, primitive_cases, primitives
 from .compare import EXACT, TOLERANCES, Row, compare, row
 from .course import check_course
 from .subject import Subject, donated
@@ -87,10 +87,8 @@ def check_primitives(dtype: str, backend: Backend) -> Iterator[Row]:
             yield Row(f"op {name}", backend.place, math.inf, 0.0, "no case in cases.py", 0.0, False)
             continue
         for case, arguments in cases[name].items():
-            extra = (lambda d: (d,)) if name == "gather" else (lambda d: ())
-            exact = getattr(reference, name)(*convert(arguments, np.float64), *extra(np.float64))
-            placed = convert(arguments, dtype, donated(backend))
-            ours = getattr(ops, name)(*placed, *extra(own_dtype))
+            exact = call(reference, name, convert(arguments, np.float64), np.float64)
+            ours = call(ops, name, convert(arguments, dtype, donated(backend)), own_dtype)
             yield worst(
                 f"op {name} {case}".strip(), backend, leaves(ours), leaves(exact), ("op", dtype)
             )

@@ -81,8 +81,7 @@ def first_bad(
 
 
 PLACES = {
-    "gather": "the input",
-    "take": "a target or weight",
+    "take": "a weight",
     "softmax_xent": "the loss",
     "square_sum": "the length of the gradient",
 }
@@ -91,6 +90,9 @@ PLACES = {
 
 def name_of(call: Call) -> str:
     """A call as people would name it: the output of layers.1, the gradient of layers.0."""
+    if call.op == "batch":
+        x, _ = call.result
+        return "a target" if all_finite(x) else "the input"
     words = call.place.split()
     if words[0] == "layer":
         what = "the output" if words[2] == "forward" else "the gradient"

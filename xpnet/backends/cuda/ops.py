@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from ...activations import Activation, activation
 from ...random import DROPOUT, as_int32
-from ...types import Array, Counters, LossResult, Noise
+from ...types import Array, Counters, Feed, LossResult, Noise
 from .vector import (
     ACTIVATIONS,
     FEWEST_ROWS,
@@ -34,32 +35,59 @@ class CudaOps(VectorOps):
     # ---- a batch and the layers ------------------------------------------------------------
 
     def window(self, A: Array, start: Array, m: int) -> Array:
-        if A.dtype != np.int32 and not plain(A.dtype, A):
+        whole = A.dtype == np.int32
+        if not whole and not plain(A.dtype, A):
             return super().window(A, start, m)
-        real = np.dtype(np.float32) if A.dtype == np.int32 else A.dtype
-        name = "window_ints" if A.dtype == np.int32 else "window_reals"
         out = self.empty((m,), A.dtype)
+        real, name = (np.float32, "window_ints") if whole else (A.dtype, "window_reals")
         arguments = (A, start, out, np.int32(m), np.int32(len(A)))
-        self.launcher.launch(real, name, (blocks_for(m),), (THREADS,), arguments)
+        with nullcontext() if whole else self.launcher.aside():  # the step ends with a rate
+            self.launcher.launch(np.dtype(real), name, (blocks_for(m),), (THREADS,), arguments)
         return out
 
     def gather(
         self, X: Array, index: Array, shift: Array | None, scale: Array | float, dtype: Any
     ) -> Array:
-        real = np.dtype(dtype)
-        factor, scales = number_and_pointer(scale)
+        feed = Feed(X, None, None, shift, scale, order=index, lr=None)
+        x, _ = self.gathered(feed, None, len(index), dtype)
+        return super().gather(X, index, shift, scale, dtype) if x is None else x
+
+    def batch(self, feed: Feed, start: Array, m: int, dtype: Any) -> tuple[Array, Array]:
+        x, y = self.gathered(feed, start, m, dtype)
+        if x is None:
+            return super().batch(feed, start, m, dtype)
+        return x, self.take(feed.y, self.window(feed.order, start, m)) if y is None else y
+
+    def gathered(
+        self, feed: Feed, start: Array | None, m: int, dtype: Any
+    ) -> tuple[Array | None, Array | None]:
+        """``batch`` in one launch, or None for x, or for a y that is no label, which it cannot."""
+        X, order, shift, real = feed.X, feed.order, feed.shift, np.dtype(dtype)
+        factor, scales = number_and_pointer(feed.scale)
         vectors = [v for v in (shift, scales) if v is not None]
         kernels = {"uint8": "gather_bytes", real.name: "gather_reals"}
-        m, n = len(index), X.shape[1]
+        n = X.shape[1]
         fits = X.dtype.name in kernels and X.flags.c_contiguous and countable(m * n)
         if not fits or not plain(real, *vectors):
-            return super().gather(X, index, shift, scale, dtype)
+            return None, None
+        has_labels = (
+            feed.y is not None
+            and feed.y.dtype == np.int32
+            and feed.y.ndim == 1
+            and feed.y.flags.c_contiguous
+        )
         x = self.empty((m, n), real)
-        self.each(
-            kernels[X.dtype.name], m * n, x,
-            X, index, shift, scales, real.type(factor), x, np.int32(m), np.int32(n),
+        labels, y = (feed.y, self.empty((m,), np.dtype(np.int32))) if has_labels else (None, None)
+        columns = min(THREADS, 1 << (n - 1).bit_length())  # a row of the block takes a sample
+        rows = THREADS // columns
+        self.launcher.launch(
+            real, kernels[X.dtype.name], (min(-(-m // rows), MOST_BLOCKS),), (columns, rows),
+            (
+                X, order, start, np.int32(len(order)), shift, scales, real.type(factor),
+                labels, x, y, np.int32(m), np.int32(n),
+            ),
         )  # fmt: skip
-        return x
+        return x, y
 
     def affine(
         self, x: Array, W: Array, b: Array, f: Activation
@@ -105,7 +133,8 @@ class CudaOps(VectorOps):
         rows = max(FEWEST_ROWS, -(-m // MOST_SUMS))
         parts = -(-m // rows)
         sums = db if parts == 1 else self.empty((parts, n), dy.dtype)
-        self.column_sums(dy, y, None if dz is dy else dz, sums, rows, f.name)
+        with self.launcher.aside(dy) if dz is dy else nullcontext():
+            self.column_sums(dy, y, None if dz is dy else dz, sums, rows, f.name)
         if parts > 1:
             with self.launcher.aside(sums):
                 self.column_sums(sums, sums, None, db, parts)

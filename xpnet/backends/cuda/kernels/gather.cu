@@ -21,31 +21,39 @@ extern "C" __global__ void window_reals(
 
 // x = (row index[i] of X - shift) * scale, cast: the batch, from bytes or from real numbers.
 //
-// shift is (n,), or null for 0; scales is (n,), or null for `scale` everywhere.
+// index has `count` elements; where `start` is not null the batch begins at its element *start,
+// and after its end it begins anew. shift is (n,), or null for 0; scales is (n,), or null for
+// `scale` everywhere. y gets the samples' labels, where `labels` is not null.
 template <typename Source>
 __device__ __forceinline__ void gather_rows(
-    const Source* X, const int* index, const real* shift, const real* scales, real scale,
-    real* x, int m, int n)
+    const Source* X, const int* index, const int* start, int count, const real* shift,
+    const real* scales, real scale, const int* labels, real* x, int* y, int m, int n)
 {
-    FOR_EACH(i, m * n) {
-        int row = i / n, column = i % n;
-        real value = (real)X[(long long)index[row] * n + column];
-        if (shift)
-            value -= shift[column];
-        x[i] = value * (scales ? scales[column] : scale);
+    int first = start ? *start : 0;
+    for (int row = blockIdx.x * blockDim.y + threadIdx.y; row < m; row += gridDim.x * blockDim.y) {
+        int sample = index[(first + row) % count];
+        const Source* from = X + (long long)sample * n;
+        for (int column = threadIdx.x; column < n; column += blockDim.x) {
+            real value = (real)from[column];
+            if (shift)
+                value -= shift[column];
+            x[row * n + column] = value * (scales ? scales[column] : scale);
+        }
+        if (labels && threadIdx.x == 0)
+            y[row] = labels[sample];
     }
 }
 
 extern "C" __global__ void gather_bytes(
-    const unsigned char* X, const int* index, const real* shift, const real* scales, real scale,
-    real* x, int m, int n)
+    const unsigned char* X, const int* index, const int* start, int count, const real* shift,
+    const real* scales, real scale, const int* labels, real* x, int* y, int m, int n)
 {
-    gather_rows(X, index, shift, scales, scale, x, m, n);
+    gather_rows(X, index, start, count, shift, scales, scale, labels, x, y, m, n);
 }
 
 extern "C" __global__ void gather_reals(
-    const real* X, const int* index, const real* shift, const real* scales, real scale,
-    real* x, int m, int n)
+    const real* X, const int* index, const int* start, int count, const real* shift,
+    const real* scales, real scale, const int* labels, real* x, int* y, int m, int n)
 {
-    gather_rows(X, index, shift, scales, scale, x, m, n);
+    gather_rows(X, index, start, count, shift, scales, scale, labels, x, y, m, n);
 }
