@@ -174,10 +174,25 @@ class FakeGraph:
         FakeGraph.launched.append(self.n_steps)
 
 
+class FakePool:
+    """Memory for a graph; ``emptied`` looks whether the arrays in it were gone by then."""
+
+    arrays: ClassVar = []
+    emptied: ClassVar = []
+
+    def malloc(self, size):
+        raise AssertionError("NumPy's arrays need none of it")
+
+    def free_all_blocks(self):
+        FakePool.emptied.append([array() is None for array in FakePool.arrays])
+
+
 @pytest.fixture
 def fake_cuda(monkeypatch):
     monkeypatch.setattr(capturing.cupy.cuda, "Stream", FakeStream)
-    FakeGraph.launched.clear()
+    monkeypatch.setattr(capturing.cupy.cuda, "MemoryPool", FakePool)
+    for seen in (FakeGraph.launched, FakePool.arrays, FakePool.emptied):
+        seen.clear()
 
 
 def counting(state, feed):
@@ -214,6 +229,21 @@ def test_many_steps_are_replayed_as_one_graph(fake_cuda):
     state, feed = start()
     step.many(state, feed, 2 + 2 * STEPS_A_GRAPH + 3)
     assert FakeGraph.launched == 2 * [STEPS_A_GRAPH] + 3 * [1]
+
+
+def test_the_memory_of_a_graph_goes_with_it(fake_cuda):
+    def step(state, feed):
+        state = counting(state, feed)
+        FakePool.arrays.append(weakref.ref(state.t))
+        return state
+
+    captured = CapturedStep(step)
+    captured.many(*start(), 2 + STEPS_A_GRAPH + 1)
+    assert FakePool.emptied == [], "the graphs may be launched again"
+    del captured
+    one, many = FakePool.emptied
+    assert one.count(True) >= 1, "its own array"
+    assert all(many), "no array is left that would keep its memory from being given back"
 
 
 def test_what_went_wrong_first_is_what_is_said(fake_cuda, monkeypatch):

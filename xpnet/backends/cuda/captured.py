@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from contextlib import nullcontext, suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import cupy
 
@@ -20,12 +21,18 @@ STEPS_A_GRAPH = 16
 """A launch, and the pause before it, is paid once for so many steps; the rest is done by ones."""
 
 
-class Captured(NamedTuple):
-    """A graph, the pool of the memory it writes to, and the arrays in it."""
+class Captured:
+    """A graph; with it go the pool of the memory it writes to, and the arrays in that."""
 
-    graph: Any
-    pool: Any
-    kept: Any
+    def __init__(self, graph: Any, pool: Any, kept: list[Any]) -> None:
+        self.graph = graph
+        weakref.finalize(self, give_back, pool, kept).atexit = False
+
+
+def give_back(pool: Any, kept: list[Any]) -> None:
+    """Give all memory back to the device: CuPy forgets a pool, but keeps what is free in it."""
+    kept.clear()
+    pool.free_all_blocks()  # sync: a graph that is under way still writes there
 
 
 class CapturedStep(ReplayedStep):
