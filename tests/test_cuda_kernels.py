@@ -421,6 +421,18 @@ def test_what_is_done_aside_is_done_before_it_is_needed(patient):
         np.testing.assert_array_equal(a, b)
 
 
+def test_only_what_something_else_can_be_done_beside_is_done_aside(patient):
+    patient.late = True
+    x, W, dy = np.ones((3, 2)), np.ones((2, 4)), np.ones((3, 4))
+    ops, f = ops_on(patient), ACTIVATIONS["identity"]
+    _, dW, _ = ops.affine_grad(dy, (x, dy), W, f, need_dx=True)
+    assert np.isnan(dW).all()
+    patient.join()
+    assert (dW == 3).all()
+    _, dW, _ = ops.affine_grad(dy, (x, dy), W, f, need_dx=False)
+    assert (dW == 3).all()
+
+
 def test_a_gradient_that_is_not_waited_for_is_noticed(patient):
     with pytest.raises(TrainingError, match="no longer finite at step 1"):
         trained(patient, NeverJoined)

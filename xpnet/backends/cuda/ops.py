@@ -117,7 +117,8 @@ class CudaOps(VectorOps):
             dy, f = dy * f.derivative(self.xp, z_or_y), IDENTITY
         dz, db = self.activation_grad(dy, z_or_y, f)
         dW = self.empty(W.shape, W.dtype)
-        with self.launcher.aside(x, dz):  # the layer below waits for dx alone
+        # the layer below waits for dx alone; below the first one nobody waits
+        with self.launcher.aside(x, dz) if need_dx else nullcontext():
             self.launcher.matmul(x.T, dz, dW)
         dx = None
         if need_dx:
