@@ -32,6 +32,7 @@ WAYS = {
     "4 steps a graph": Way("require", branches=True, steps_a_graph=4),
     "16 steps a graph": Way("require", branches=True, steps_a_graph=16),
     "64 steps a graph": Way("require", branches=True, steps_a_graph=64),
+    "16 steps a graph, in a line": Way("require", steps_a_graph=16),
 }
 
 
