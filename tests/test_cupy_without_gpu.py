@@ -18,6 +18,7 @@ if cupy.cuda.is_available():
 
 from cuda.pathfinder import DynamicLibNotFoundError
 
+from xpnet.backends import cupy as backend_module
 from xpnet.backends.backend import GRAPH, PRECISION
 from xpnet.backends.cuda import cublaslt, usable
 from xpnet.backends.cuda import cupy as launching
@@ -118,6 +119,25 @@ def test_device_names(monkeypatch):
             backends.get("cupy", name)
     with pytest.raises(UsageError, match="there is no GPU 'cuda:1'"):
         backends.get("cupy", "cuda:1")
+
+
+@pytest.mark.parametrize(("name", "used"), [("cuda:1", [1]), ("cuda", [0]), (None, [])])
+def test_a_gpu_that_is_named_becomes_the_current_one(monkeypatch, name, used):
+    """On the current one lies what zeros_like and many other functions make."""
+
+    class Device:
+        def __init__(self, number):
+            self.id = number
+
+        def use(self):
+            seen.append(self.id)
+
+    seen = []
+    for check in ("check_driver", "check_device", "check_kernel"):
+        monkeypatch.setattr(backend_module, check, lambda *_: None)
+    monkeypatch.setattr(cupy.cuda, "Device", Device)
+    assert backends.get("cupy", name).device_name == f"cuda:{sum(used)}"
+    assert seen == used
 
 
 def test_two_builds_at_once_are_named(monkeypatch):

@@ -104,13 +104,19 @@ class CupyBackend(Backend):
 
 
 def load(device: str | None) -> Backend:
-    """CuPy on the GPU named cuda, cuda:1 and so on; the default is the first."""
+    """CuPy on the GPU named cuda, cuda:1 and so on; the default is the first.
+
+    One that is named becomes CuPy's current one, on which zeros_like and many others make arrays.
+    """
     check_build()
     number = device_number(device)
     check_driver()
     check_device(number)
     check_kernel(number)
-    return on(cupy.cuda.Device(number))
+    gpu = cupy.cuda.Device(number)
+    if device is not None:
+        gpu.use()
+    return on(gpu)
 
 
 def device_number(device: str | None) -> int:
