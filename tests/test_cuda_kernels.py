@@ -532,3 +532,15 @@ def test_the_simulator_reports_what_a_kernel_must_not_do(tmp_path, message):
     x = simulator.empty((4,), np.dtype(np.float32))
     with pytest.raises(KernelError, match=message):
         simulator.launch("float32", "faulty", (1,), (64,), (x,), shared=64)
+
+
+ONE, TWO, NUMBER = np.zeros(1, np.float32), np.zeros(2, np.float32), np.int32(1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(TWO, ONE[0], NUMBER), (TWO, ONE, TWO), (TWO, ONE), (TWO, ONE, None)]
+)
+def test_the_simulator_reports_what_would_crash(simulator, arguments):
+    simulator.launch("float32", "scale_by", (1,), (32,), (TWO, ONE, NUMBER))
+    with pytest.raises(KernelError, match="a number for an array"):
+        simulator.launch("float32", "scale_by", (1,), (32,), arguments)

@@ -45,6 +45,7 @@ class Simulator:
         self.fuses = ()
         self.launched = []
         text = mutate(source())
+        self.parameters = {name: parameters.split(",") for name, parameters in KERNEL.findall(text)}
         self.libraries = {np.dtype(name): compiled(folder, text, REALS[name]) for name in reals}
 
     def empty(self, shape, dtype):
@@ -90,6 +91,7 @@ class Simulator:
     def run(self, real, name, grid, block, arguments, shared=0):
         self.seed += 1
         self.launched.append(name)
+        check_kinds(name, arguments, self.parameters[name])
         triple = ctypes.c_uint * 3
         result = getattr(self.libraries[np.dtype(real)], f"run_{name}")(
             triple(*grid, *(1,) * (3 - len(grid))),
@@ -102,6 +104,13 @@ class Simulator:
             raise KernelError(f"{name}: {RESULTS[result]}")
         for argument in arguments:
             check_guards(name, argument)
+
+
+def check_kinds(name, arguments, parameters):
+    """Raise KernelError unless pointers get arrays and numbers get numbers: C would take either."""
+    given = [not isinstance(argument, np.generic) for argument in arguments]
+    if given != ["*" in parameter for parameter in parameters]:
+        raise KernelError(f"{name}: an array for a number, a number for an array, or too few")
 
 
 def check_guards(name, argument):
