@@ -1,6 +1,6 @@
 """xpnet: multilayer perceptrons on every array library, backpropagation written once.
 
-Read the source in the order ops, layers, network, train.
+Read the source in the order ops, layers, losses, network, step, train.
 """
 
 from importlib import import_module

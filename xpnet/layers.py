@@ -1,7 +1,7 @@
 """Layers: frozen hyperparameters, a forward and, right below it, its backward.
 
-A layer holds no array: it is given its parameters ``p`` and returns what it must remember
-as ``saved``. Rows are samples.
+A layer holds no array: it is given its parameters ``p``, and what backward must remember of
+forward is returned as ``saved``. ``types.Layer`` says what each method takes and gives.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["LAYERS", "Dense", "Dropout", "LayerNorm"]
 
 @dataclass(frozen=True)
 class Dense:
-    """y = f(x W + b): ``n_out`` units that each see all inputs.
+    """y = f(x W + b): ``n_out`` units that each see all inputs; see ``Ops.affine``.
 
-    ``activation`` is a name of ``ACTIVATIONS`` or an ``Activation``; ``init`` as in
-    ``initializers``. Parameters: W (n_in, n_out), b (n_out,), which starts at 0.
+    ``activation`` is a name in ``ACTIVATIONS`` or an ``Activation``; ``init`` is a name in
+    ``initializers``. Parameters: W (n_in, n_out), and b (n_out,), which starts at 0.
     """
 
     n_out: int
@@ -63,7 +63,8 @@ class Dense:
 class Dropout:
     """In training, sets each value to 0 with chance ``rate``; scales the rest by 1 / (1 - rate).
 
-    Outside training y = x. (Srivastava et al. 2014.)
+    Backward does the same to dy, with the same mask. Outside training y = x. (Srivastava et al.
+    2014.)
     """
 
     rate: float = 0.5
@@ -93,8 +94,10 @@ class Dropout:
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """y = gamma xhat + beta, with xhat = (x - mean) / sqrt(variance + eps) of each row.
+    """y = gamma xhat + beta, with xhat = r (x - mean x), r = 1 / sqrt(variance + eps) of each row.
 
+    dx = r (dxhat - mean dxhat - xhat mean(dxhat xhat)), with dxhat = gamma dy: the last two terms
+    come from the mean and from r, which depend on x, too. Means are over the n columns.
     Parameters: gamma (n,), which starts at 1, and beta (n,), at 0. (Ba, Kiros and Hinton 2016.)
     """
 
@@ -128,9 +131,9 @@ class LayerNorm:
         if not need_dx:
             return None, grads
         dxhat = p["gamma"] * dy
-        mean = xp.mean(dxhat, axis=1, keepdims=True)
-        along = xp.mean(dxhat * xhat, axis=1, keepdims=True)
-        return r * (dxhat - mean - xhat * along), grads
+        from_mean = xp.mean(dxhat, axis=1, keepdims=True)
+        from_r = xhat * xp.mean(dxhat * xhat, axis=1, keepdims=True)
+        return r * (dxhat - from_mean - from_r), grads
 
 
 LAYERS: dict[str, type[Any]] = {"dense": Dense, "dropout": Dropout, "layer_norm": LayerNorm}

@@ -1,8 +1,9 @@
 """Losses: how far the network's output is from the target, and the gradient of that.
 
-Every loss returns sums over the samples and takes the ``scale`` that makes them means, so
-that the parts of a batch can be added up. Losses own the softmax and the sigmoid: the
-network's last layer gives raw logits.
+Every loss returns its sum over the samples and the gradient of ``scale`` times that sum, so that
+the parts of a batch can be added up; with scale = 1 / sum of weights it is the gradient of the
+mean. Losses own the softmax and the sigmoid: the network's last layer gives raw logits.
+``types.Loss`` says what each method takes and gives.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy:
-    """-sum_c q_c ln softmax(out)_c, for one class of C: the formulas are at ``Ops.softmax_xent``.
+    """-sum_c q_c ln softmax(out)_c, for one of C classes; formulas in ``Ops.softmax_xent``.
 
     Targets: labels (m,) of an integer dtype, or distributions (m, C). ``smoothing`` s moves
     the share s of each target to the uniform distribution (Szegedy et al. 2016).
@@ -60,11 +61,10 @@ class SoftmaxCrossEntropy:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """Mean over the outputs of ln(1 + exp(z)) - q z: the formulas are at ``Ops.sigmoid_xent``.
+    """Mean over the outputs z of ln(1 + exp(z)) - q z; formulas in ``Ops.sigmoid_xent``.
 
     For one output (binary) or k independent labels (multi-label); a sample is classified
-    rightly when all its labels are.
-    Targets: (m, k), or (m,) where k = 1.
+    correctly when all its labels are. Targets q: (m, k), or (m,) where k = 1, in [0, 1].
     """
 
     classifies: ClassVar[bool] = True
@@ -81,13 +81,16 @@ class BinaryCrossEntropy:
 
 
 class RegressionLoss(ABC):
-    """A loss of the residual r = out - target alone. Targets: (m, k), or (m,) where k = 1."""
+    """A loss of the residual r = out - target alone: the mean over the k outputs of l(r).
+
+    dout = scale w_i l'(r) / k for sample i. Targets: (m, k), or (m,) where k = 1.
+    """
 
     classifies: ClassVar[bool] = False
 
     @abstractmethod
     def of_residual(self, xp: Namespace, r: Array) -> tuple[Array, Array]:
-        """Loss and its derivative for each residual."""
+        """l(r) and l'(r) for each residual."""
 
     def __call__(
         self, ops: Ops, out: Array, target: Array, weight: Array | None, scale: Array | float
@@ -101,7 +104,7 @@ class RegressionLoss(ABC):
 
 @dataclass(frozen=True)
 class MeanSquaredError(RegressionLoss):
-    """Mean over the outputs of r^2; dout = 2 r / k."""
+    """Mean over the outputs of l(r) = r^2; l'(r) = 2 r."""
 
     def of_residual(self, xp: Namespace, r: Array) -> tuple[Array, Array]:
         return r * r, 2.0 * r
@@ -109,7 +112,7 @@ class MeanSquaredError(RegressionLoss):
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(RegressionLoss):
-    """Mean over the outputs of |r|; dout = sign(r) / k."""
+    """Mean over the outputs of l(r) = |r|; l'(r) = sign(r)."""
 
     def of_residual(self, xp: Namespace, r: Array) -> tuple[Array, Array]:
         return xp.abs(r), xp.sign(r)
@@ -117,9 +120,9 @@ class MeanAbsoluteError(RegressionLoss):
 
 @dataclass(frozen=True)
 class Huber(RegressionLoss):
-    """Mean over the outputs of r^2/2 where |r| <= delta, else delta (|r| - delta/2).
+    """Mean over the outputs of l(r) = r^2/2 where |r| <= delta, else delta (|r| - delta/2).
 
-    dout = r brought into [-delta, delta], / k. (Huber 1964.)
+    l'(r) = r clipped to [-delta, delta]. (Huber 1964.)
     """
 
     delta: float = 1.0
@@ -139,7 +142,7 @@ class Huber(RegressionLoss):
 def reduce(
     ops: Ops, loss: Array, dloss: Array, weight: Array | None, scale: Array | float
 ) -> LossResult:
-    """From loss and derivative of each output (m, k): mean over k, weighted sum over m."""
+    """From l and l' of each output (m, k): the mean over k, then the weighted sum over m."""
     k = loss.shape[1]
     per_sample = ops.xp.sum(loss, axis=1) / k
     dout = scale * dloss / k

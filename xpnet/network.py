@@ -1,7 +1,7 @@
-"""The network: layers in a row over one flat parameter vector, and backpropagation.
+"""The network: layers in a row over one flat parameter vector, and backpropagation through them.
 
 ``theta`` holds every parameter: first all weight matrices, then all biases and norm
-parameters, so that weight decay is a slice; each block starts at a multiple of 64 elements,
+parameters, so that weight decay acts on a slice; each block starts at a multiple of 64 elements,
 with zeros in between. Layers see reshaped slices of it.
 """
 
@@ -20,15 +20,16 @@ from .errors import UsageError, check_count
 from .layers import Dense, Dropout
 from .ops import Ops
 from .random import check_seed
-from .types import Array, Layer, Loss, LossResult, Namespace, Noise, Params
+from .types import Array, Layer, Loss, LossResult, Namespace, Noise, NumpyArray, Params
 
 __all__ = ["Block", "Gradients", "Network", "mlp"]
 
 ALIGNMENT = 64
+"""Elements: 256 bytes of float32, the most that a matrix product may ask of an address."""
 
 
 class Block(NamedTuple):
-    """Where in theta one parameter lies."""
+    """Where one parameter of one layer lies in theta."""
 
     layer: int
     name: str
@@ -41,7 +42,7 @@ class Block(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """A loss and its gradients: ``g`` = dLoss/dtheta (n,), ``dx`` = dLoss/dx or None."""
+    """A loss, ``g`` = dLoss/dtheta (n_theta,), and ``dx`` = dLoss/dx (m, n_in) or None."""
 
     loss: LossResult
     g: Array
@@ -104,7 +105,7 @@ class Network:
 
     @cached_property
     def n_weights(self) -> int:
-        """theta[:n_weights] are the weight matrices, which decay; what follows is spared."""
+        """theta[:n_weights] holds the weight matrices, which decay; what follows does not."""
         return max((aligned(block.end) for block in self.blocks if len(block.shape) > 1), default=0)
 
     @property
@@ -112,7 +113,7 @@ class Network:
         """Number of parameters, gaps not counted."""
         return sum(math.prod(block.shape) for block in self.blocks)
 
-    def init(self, seed: int = 0, dtype: str = "float32") -> np.ndarray[Any, Any]:
+    def init(self, seed: int = 0, dtype: str = "float32") -> NumpyArray:
         """Initial theta (n_theta,) on the host, the same for every backend.
 
         The values are float32 numbers in either ``dtype``, so that runs in float32 and
@@ -131,13 +132,13 @@ class Network:
         return self.unpack(Ops(xp), theta)
 
     def unpack(self, ops: Ops, theta: Array) -> list[Params]:
-        """The parameters of each layer, by the primitive of ``ops``."""
+        """``split`` by the primitive of ``ops``, which may be faster."""
         params: list[Params] = [{} for _ in self.layers]
         for block, array in zip(self.blocks, ops.unpack(theta, *self.layout), strict=True):
             params[block.layer][block.name] = array
         return params
 
-    def flatten(self, params: Sequence[Params]) -> np.ndarray[Any, Any]:
+    def flatten(self, params: Sequence[Params]) -> NumpyArray:
         """theta on the host from each layer's NumPy parameters; the inverse of ``split``."""
         theta = np.zeros(self.n_theta, np.result_type(*(a for p in params for a in p.values())))
         for block in self.blocks:
@@ -153,24 +154,24 @@ class Network:
 
         ``noise`` is given while training and makes Dropout drop.
         """
-        saved = []
+        y, saved = x, []
         for i, (layer, p) in enumerate(zip(self.layers, self.unpack(ops, theta), strict=True)):
-            x, memory = layer.forward(ops, p, x, noise and noise._replace(layer=i))
+            y, memory = layer.forward(ops, p, y, noise and noise._replace(layer=i))
             saved.append(memory)
-        return x, saved
+        return y, saved
 
     def backward(
         self, ops: Ops, theta: Array, saved: list[Any], dout: Array, need_dx: bool = False
     ) -> tuple[Array | None, Array]:
-        """``dout`` = dLoss/dout (m, n_out) -> dLoss/dx, or None unless needed, and ``g``.
+        """``dout`` = dLoss/dout (m, n_out) -> dLoss/dx, or None unless needed, and dLoss/dtheta.
 
-        The chain rule from the last layer to the first: each layer turns dLoss/dy into
-        dLoss/dx, which is dLoss/dy of the layer before it.
+        The chain rule from the last layer to the first: each layer turns its dy into its dx,
+        which is the dy of the layer before it.
         """
         params = self.unpack(ops, theta)
         grads: list[Params] = [{} for _ in self.layers]
         dy: Array | None = dout
-        first = min(block.layer for block in self.blocks)
+        first = min(block.layer for block in self.blocks)  # before it no parameter needs dy
         for i in reversed(range(len(self.layers))):
             needed = need_dx or i > first
             dy, grads[i] = self.layers[i].backward(ops, params[i], saved[i], dy, needed)
@@ -196,7 +197,10 @@ class Network:
         noise: Noise | None = None,
         need_dx: bool = False,
     ) -> Gradients:
-        """The loss of a batch and the gradients of its mean, or of ``scale`` times its sum."""
+        """The loss of a batch and the gradients of its mean, or of ``scale`` times its sum.
+
+        ``x`` (m, n_in), ``target`` as the loss wants it, ``weight`` (m,) or None for all 1.
+        """
         if scale is None:
             scale = 1.0 / x.shape[0] if weight is None else one_over(ops.xp, ops.xp.sum(weight))
         out, saved = self.forward(ops, theta, x, noise)
@@ -225,8 +229,9 @@ def mlp(
 ) -> Network:
     """A multilayer perceptron: ``mlp(784, 256, 128, 10)`` has hidden layers of 256 and 128 units.
 
-    ``dropout`` follows each hidden layer. ``output`` is the last layer's activation; the losses
-    for classification want raw logits, so leave it be for these.
+    ``activation`` and ``dropout`` are those of each hidden layer, ``init`` is that of every Dense.
+    ``output`` is the last layer's activation; losses for classification want raw logits and so
+    the identity. Raises UsageError for what no layer can be made of.
     """
     if not widths:
         raise UsageError("mlp needs the width of the input and of at least one layer: mlp(784, 10)")

@@ -1,10 +1,12 @@
-"""The dozen primitives that everything else is made of, in plain Array API: the reference.
+"""The primitives that everything else is made of, in plain Array API: the reference.
 
-A backend may override any of them with something faster that computes the same; deleting
-such an override changes nothing but the speed. An argument marked ``*`` is donated: an
-override may overwrite it, so the caller goes on with what is returned.
+Read this first; ``types`` says what the names mean and what the small records hold. A backend
+may override any primitive with something faster that computes the same; deleting such an
+override changes nothing but the speed. An argument marked ``*`` is donated: an override may
+overwrite it, so the caller goes on with what is returned.
 
-Shapes: m samples, one a row; C classes; n parameters. Floats have one dtype throughout.
+Shapes: x (m, n_in) has one sample a row, W (n_in, n_out), b (n_out,), logits (m, C) one column
+a class; theta, g and slots (n,). All floats have one dtype.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from .types import Array, Counters, Feed, LossResult, Namespace, Noise
 __all__ = ["Ops"]
 
 TINY = 1e-30
-"""Optimizer slots below this are set to 0 (see ``flush``)."""
+"""Optimizer slots smaller than this are set to 0 (see ``flush``)."""
 
 FLUSH_EVERY = 64
 """Steps between two flushes; 0.9**64 * TINY is still a normal float32."""
@@ -32,16 +34,14 @@ class Ops:
         self.xp = xp
         self.device = device
 
-    # ---- how a batch is worked on -----------------------------------------------------------
+    # ---- a batch -------------------------------------------------------------------------
 
     def slices(self, m: int) -> Iterable[tuple[int, int]]:
-        """The parts of a batch of ``m`` that are worked on one after the other: start and stop.
+        """Start and stop of the parts in which a batch of ``m`` is worked on, here a single one.
 
         Sums over samples are sums over parts; small parts of a large batch stay in the cache.
         """
         return [(0, m)]
-
-    # ---- a batch -------------------------------------------------------------------------
 
     def rows(self, start: Array | int, m: int) -> Array:
         """start, start + 1, ..., start + m - 1 as (m,) int32."""
@@ -52,7 +52,7 @@ class Ops:
         return self.xp.take(A, index, axis=0)
 
     def window(self, A: Array, start: Array, m: int) -> Array:
-        """(m,) elements of ``A`` from ``start`` (1,) int32 on; after its end it begins anew."""
+        """(m,) elements of ``A`` from ``start`` (1,) int32 on; past its end it starts again."""
         return self.take(A, self.rows(start, m) % A.shape[0])
 
     def gather(
@@ -75,7 +75,7 @@ class Ops:
     def affine(
         self, x: Array, W: Array, b: Array, f: Activation
     ) -> tuple[Array, tuple[Array, Array]]:
-        """y = f(x W + b); and what ``affine_grad`` needs: x, and z or y as f says."""
+        """y = f(z), z = x W + b; and for ``affine_grad`` x, and z or y as f's derivative needs."""
         z = x @ W + b
         y = f.function(self.xp, z)
         return y, (x, z if f.derivative_of == "z" else y)
@@ -142,10 +142,10 @@ class Ops:
     ) -> LossResult:
         """Mean over the k outputs of binary cross-entropy on logits, and its gradient.
 
-        loss_i = 1/k sum_j ln(1 + exp(z_ij)) - q_ij z_ij;  dlogits = scale w_i (sigmoid(z) - q) / k
+        loss_i = sum_j (ln(1 + exp z_ij) - q_ij z_ij) / k;  dlogits = scale w_i (sigmoid(z) - q) / k
 
-        ``target`` q (m, k) in [0, 1], of the dtype of the logits. A sample is right where
-        (z > 0) = (q > 1/2) in all its outputs. ``weight`` (m,) or None for all 1.
+        z are the logits (m, k), ``target`` q (m, k) in [0, 1] of their dtype. A sample is correct
+        where (z > 0) = (q > 1/2) in all its outputs. ``weight`` (m,) or None for all 1.
         """
         xp = self.xp
         k = logits.shape[1]
@@ -161,19 +161,20 @@ class Ops:
         n_correct = xp.sum(xp.astype(right, xp.int32), dtype=xp.int32)
         return LossResult(xp.sum(loss), n_correct, dlogits)
 
+    # ---- the sums of an epoch --------------------------------------------------------------
+
     def count(
         self, counters: Counters, loss: LossResult, weight: Array | float, m: int, last: bool
     ) -> Counters:
-        """counters* after ``m`` more samples of step t + 1 with this loss and sum of weights.
+        """counters* after ``m`` more samples of step t + 1; ``weight`` is their sum of weights.
 
-        With the ``last`` of them the step is done. ``first_bad_step`` is the first step whose loss
-        is not finite, 0 as long as there is none.
+        With the ``last`` of them the step is done.
         """
         t, position, loss_sum, weight_sum, n_correct, first_bad_step = counters
         loss_sum = loss_sum + loss.loss_sum
         if loss.n_correct is not None:
             n_correct = n_correct + loss.n_correct
-        # the sum stays not finite once it is, and begins every epoch at 0
+        # an infinite or NaN sum stays so for the rest of the epoch; a new epoch begins at 0
         is_first = (first_bad_step == 0) & ~self.xp.isfinite(loss_sum)
         return Counters(
             t=t + 1 if last else t,
@@ -215,11 +216,11 @@ class Ops:
         return self.xp.sum(g * g)
 
     def scale_by(self, g: Array, factor: Array) -> Array:
-        """factor * g*."""
+        """g* times ``factor``, 0-d or (1,)."""
         return factor * g
 
     def clip_value(self, g: Array, limit: float) -> Array:
-        """g* with each value brought into [-limit, limit]; NaN stays NaN."""
+        """g* with each value clipped to [-limit, limit]; NaN stays NaN."""
         xp = self.xp
         g = xp.where(g > limit, limit * xp.ones_like(g), g)
         return xp.where(g < -limit, -limit * xp.ones_like(g), g)
@@ -227,9 +228,9 @@ class Ops:
     def add_weights(
         self, v: Array, a: float, theta: Array, n_weights: int, factor: Array | None = None
     ) -> Array:
-        """v* + a theta, or a factor theta, on the weights: theta[:n_weights]; v elsewhere.
+        """v* + a factor theta on the weight matrices, theta[:n_weights], and v elsewhere.
 
-        ``v`` may be ``theta`` itself; ``factor`` is (1,).
+        ``v`` may be ``theta`` itself. ``factor`` is (1,), or None for 1.
         """
         rate = a if factor is None else a * factor
         head = v[:n_weights] + rate * theta[:n_weights]
@@ -272,7 +273,7 @@ class Ops:
         m = beta1 m + g;  v = beta2 v + g^2
         theta -= lr (m / M) / (sqrt(v / V) + eps),  M = 1 + beta1 + ... + beta1^(t-1), V likewise
 
-        m and v are sums in which older gradients count less, and M and V their total weights:
+        m and v are sums in which older gradients weigh less, M and V the sums of these weights:
         m/M and v/V are the paper's bias-corrected moments, with two products fewer.
         """
         m = self.flush(beta1 * m + g, t)
@@ -284,8 +285,8 @@ class Ops:
     def flush(self, slot: Array, t: Array) -> Array:
         """``slot`` with tiny values set to 0, every ``FLUSH_EVERY`` steps.
 
-        A slot whose gradient stays 0 decays into denormal floats, which CPUs handle many times
-        more slowly; so little changes nothing in an update.
+        A slot whose gradient stays 0 decays into denormal floats, which slow a CPU down many
+        times over; values so small do not change an update.
         """
         due = t % FLUSH_EVERY == 0
         return self.xp.where(due & (self.xp.abs(slot) < TINY), self.xp.zeros_like(slot), slot)

@@ -2,7 +2,7 @@
 
 Threefry-2x32-20 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 2011) scrambles a counter of two 32-bit words under a key of two words. It is written in int32
-Array API operations, which every namespace has, and whose additions wrap; so the same
+Array API operations, which every namespace has and whose additions wrap around. So the same
 seed gives the same weights, batches and dropout masks, bit for bit, everywhere.
 
 The key is (seed, stream); the counter says which number of that stream is meant. Keys and
@@ -47,7 +47,7 @@ def as_int32(word: int) -> int:
 
 
 def rotate_left(x: Array, n: int) -> Array:
-    """Rotate the bits of int32 ``x``; ``>>`` copies the sign, so its copies are masked off."""
+    """Rotate the bits of int32 ``x``; ``>>`` copies the sign bit, so the copies are masked off."""
     return (x << n) | ((x >> (32 - n)) & ((1 << n) - 1))
 
 
@@ -106,7 +106,7 @@ def normal(seed: int, stream: int, n: int) -> Array:
 def permutation(xp: Namespace, seed: int, epoch: int, n: int, device: object = None) -> Array:
     """The order in which epoch ``epoch`` visits ``n`` samples, (n,) int32; each comes once.
 
-    It depends on (seed, epoch) and n alone. Equal words keep their order, so sorting is
+    It depends on seed, epoch and n alone. Equal words keep their order, so the sort gives
     the same everywhere.
     """
     return shuffle(xp, key(xp, seed, ORDER, device), word(xp, epoch, device), n, device)
@@ -129,7 +129,7 @@ def shuffle(
 def keep_mask(xp: Namespace, noise: Noise, width: int, rate: float, device: object = None) -> Array:
     """Which values of a batch Dropout keeps: (m, width) booleans, each False with chance ``rate``.
 
-    The counter is (step, row in the global batch * half width + column), and its two
+    The counter is (step, row in the whole batch * half width + column), and its two
     words serve the left and the right half of the row.
     """
     half = (width + 1) // 2

@@ -1,4 +1,4 @@
-"""The words the rest of xpnet is written in: arrays, parameters, and three protocols.
+"""The words the rest of xpnet is written in: arrays, small records, and three protocols.
 
 Names used everywhere: ``theta`` all parameters as one flat vector, ``g`` dLoss/dtheta, ``x`` a
 batch of inputs (one sample a row), ``y`` a layer's output, ``W`` and ``b`` weights (n_in, n_out)
@@ -45,8 +45,9 @@ Params: TypeAlias = dict[str, Array]
 class Noise(NamedTuple):
     """Where in the random stream a training step stands: what Dropout needs to draw its mask.
 
-    ``seed`` is the run's seed, ``t`` the step (1,) int32, ``rows`` (m,) int32 says which row of
-    the global batch each row of this batch is, ``layer`` the layer's index in the network.
+    ``seed`` is the run's seed, ``t`` (1,) int32 the number of steps done before, ``rows`` (m,)
+    int32 says which row of the whole batch each row of this part is, and ``layer`` is the
+    layer's index in the network.
     """
 
     seed: int
@@ -62,7 +63,7 @@ class Layer(Protocol):
         """Width of the output for inputs of width ``n_in``."""
 
     def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter, by name; matrices come under weight decay, vectors do not."""
+        """Shape of each parameter, by name; weight decay is for matrices, not for vectors."""
 
     def init_params(self, seed: int, layer: int, n_in: int) -> Params:
         """Initial parameters as float64 NumPy arrays."""
@@ -80,18 +81,24 @@ class Layer(Protocol):
 
 
 class LossResult(NamedTuple):
-    """What a loss says of a batch; the mean loss is ``loss_sum`` / sum of sample weights."""
+    """What a loss says of a batch; its mean is ``loss_sum`` / sum of sample weights."""
 
     loss_sum: Array
     """Sum over the samples of weight times loss, 0-d."""
     n_correct: Array | None
-    """Number of samples classified rightly, 0-d int32; None where nothing is classified."""
+    """Number of samples classified correctly, 0-d int32; None where nothing is classified."""
     dout: Array
     """d(scale * loss_sum)/dout, with the shape of the network's output."""
 
 
 class Counters(NamedTuple):
-    """What a training counts: steps, and what happened in the running epoch. See ``State``."""
+    """What a training counts: its steps, and what happened in the running epoch.
+
+    ``t`` (1,) int32 counts steps, ``position`` (1,) int32 samples of the running epoch.
+    ``loss_sum``, ``weight_sum`` and ``n_correct`` are the running epoch's sums, 0-d.
+    ``first_bad_step`` (1,) int32 is the first step, counted from 1, whose loss was not finite,
+    or 0.
+    """
 
     t: Array
     position: Array
