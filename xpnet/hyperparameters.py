@@ -14,11 +14,11 @@ from .errors import (
     did_you_mean,
 )
 from .losses import LOSSES, SoftmaxCrossEntropy
-from .optim import OPTIMIZERS, SGD, AdamW
+from .optim import OPTIMIZERS, AdamW
 from .random import check_seed
 from .schedules import SCHEDULES, OneCycle, Schedule
 from .spec import Spec, build, describe
-from .types import Loss
+from .types import Loss, Optimizer
 
 __all__ = ["Hyperparameters"]
 
@@ -36,7 +36,7 @@ class Hyperparameters:
     """
 
     loss: Loss = SoftmaxCrossEntropy()
-    optimizer: SGD = AdamW()
+    optimizer: Optimizer = AdamW()
     schedule: Schedule = OneCycle()
     epochs: int = 6
     batch_size: int = 128

@@ -1,4 +1,8 @@
-"""The training step: one batch, one update of theta."""
+"""The training step: one batch, one update of theta.
+
+``TrainingStep`` takes the batch from the Feed, adds up the gradient and counts; ``descend`` goes
+from the gradient to the next theta. ``train`` repeats the step.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ __all__ = ["TrainingStep", "descend"]
 class TrainingStep:
     """What ``Backend.compile`` is given: called with the primitives, it makes the step.
 
-    The step trains ``network`` on the next ``batch_size`` samples. Being a value that can be
-    compared and looked at, it lets a backend find a step compiled before, or one made for it.
+    The step trains ``network`` on the next ``batch_size`` samples. It is described by a value, not
+    by a closure, so that a backend can recognise a step that it has compiled or can do faster.
     """
 
     network: Network
@@ -31,16 +35,17 @@ class TrainingStep:
         xp = ops.xp
 
         def step(state: State, feed: Feed) -> State:
-            theta, counters = state.theta, Counters(*state[2:])
+            theta, slots, *counts = state
+            counters = Counters(*counts)
             lr = ops.window(feed.lr, state.t, 1)
             if feed.weight is None:
-                weight, total = None, float(batch_size)
-                mean: Array | float = 1.0 / batch_size
+                weight, weight_sum = None, float(batch_size)
+                scale: Array | float = 1.0 / batch_size
             else:
                 index = ops.window(feed.order, state.position, batch_size)
                 weight = ops.take(feed.weight, index)
-                total = xp.sum(weight)
-                mean = one_over(xp, total)
+                weight_sum = xp.sum(weight)
+                scale = one_over(xp, weight_sum)
 
             g = None
             for start, stop in ops.slices(batch_size):
@@ -53,13 +58,13 @@ class TrainingStep:
                     y,
                     hp.loss,
                     weight=None if weight is None else weight[start:stop],
-                    scale=mean,
+                    scale=scale,
                     noise=Noise(hp.seed, state.t, ops.rows(start, m)),
                 )
                 g = g_part if m == batch_size else ops.add(g, g_part)
-                new_weight = total if start == 0 else 0.0  # of all parts, with the first
-                counters = ops.count(counters, loss, new_weight, m, stop == batch_size)
-            theta, slots = descend(ops, network, hp, theta, g, state.slots, counters.t, lr)
+                counted = weight_sum if start == 0 else 0.0  # once, not with every part
+                counters = ops.count(counters, loss, counted, m, stop == batch_size)
+            theta, slots = descend(ops, network, hp, theta, g, slots, counters.t, lr)
             return State(theta, slots, *counters)
 
         return step
@@ -75,12 +80,17 @@ def descend(
     t: Array,
     lr: Array,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """From the gradient to the next theta and slots: clipping, decay, the optimizer's update."""
+    """From the gradient g to the next theta and slots; theta, slots and g are donated.
+
+    In this order: clip each g_i to clip_value; g *= clip_norm / ||g|| if it is longer than
+    clip_norm; g += l2 W; W -= lr weight_decay W; the optimizer's update.
+    """
     if hp.clip_value is not None:
         g = ops.clip_value(g, hp.clip_value)
     if hp.clip_norm is not None:
         norm = ops.xp.sqrt(ops.square_sum(g))
         too_long = norm > hp.clip_norm
+        # 1e-6 as in PyTorch
         factor = ops.xp.where(too_long, hp.clip_norm / (norm + 1e-6), ops.xp.ones_like(norm))
         g = ops.scale_by(g, factor)
     if hp.optimizer.l2:

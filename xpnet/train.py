@@ -1,8 +1,8 @@
-"""Training: the loop over epochs as a generator.
+"""Training: the loop over epochs, as a generator.
 
-``segments`` is the loop; ``fit`` shows of it what most want: a Report and the weights at the
-end of each epoch. Between segments, about a second apart, the host may look, save or stop;
-within one, nothing waits for the device.
+``segments`` is the loop; ``fit`` shows what most callers want of it: a Report and the weights at
+the end of each epoch. A segment is about a second of steps, within which nothing waits for the
+device; between two of them the host may look, save or stop.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .evaluation import Say, evaluate_on_device
 from .host_data import HostDataset, placed
 from .hyperparameters import Hyperparameters
 from .network import Network
-from .source import epoch_order, source_of, working_bytes
+from .source import Source, source_of, working_bytes
 from .state import Report, Run, State, end_epoch, initial_state, report, to_device
 from .step import TrainingStep
 from .types import Array
 
-__all__ = ["epoch_order", "fit", "segments"]
+__all__ = ["fit", "segments"]
 
 SEGMENT_SECONDS = 1.0
 FIRST_SEGMENT_STEPS = 16
@@ -40,11 +40,10 @@ def fit(
 ) -> Iterator[tuple[Report, Array]]:
     """Train ``network``; yield a Report and the weights theta (n_theta,) after each epoch.
 
-    The keywords are those of ``Hyperparameters``. It runs on ``backend``, or where
-    the arrays of ``train`` live. theta is a copy there: the
-    weights of the best epoch so far where there is a validation set, else the newest.
-    Raises UsageError, DataError, TrainingError where the loss is no longer finite, and DeviceError
-    or OutOfDeviceMemoryError where a GPU fails.
+    The keywords are those of ``Hyperparameters``. It runs on ``backend``, or where the arrays of
+    ``train`` live. theta is a copy there: the weights of the best epoch so far where there is a
+    validation set, else the newest. Raises UsageError, DataError, TrainingError where the loss is
+    no longer finite, and DeviceError or OutOfDeviceMemoryError where a GPU fails.
     """
     if backend is None:
         others = [] if validation is None else [validation.X]
@@ -72,25 +71,12 @@ def segments(
 ) -> Iterator[Run]:
     """Train, and yield the Run every ``segment_seconds`` or so and after every epoch.
 
-    ``start`` is a Run, its arrays on the host, to go on from. ``reference`` trains with the plain
-    primitives. The datasets are on the host; ``say`` is told where they stay there because the
-    device's memory is too small for them. Raises as ``fit`` does.
+    ``start`` is a Run to go on from, its arrays on the host. ``reference`` trains with the plain
+    primitives. ``say`` is given a line for each dataset that stays on the host because the
+    device's memory is too small for it. Raises as ``fit`` does.
     """
     backend.check_dtype(hp.dtype)
-    chosen: Any = (None, None)
-    if validation is None and hp.split_fraction:
-        validation, chosen = train, train.split_rows(hp.split_fraction, hp.seed)
-    n = train.n if chosen[0] is None else len(chosen[0])
-    reserve = working_bytes(network, hp, n)
-    where = (network.n_in, network.n_out, hp.loss, backend, hp.dtype)
-    train = placed(train, *where, reserve, chosen[0])
-    source = source_of(train, hp, backend)
-    if validation is not None:
-        validation = placed(validation, *where, reserve, chosen[1])
-    for what, data in (("the samples", train), ("the validation samples", validation)):
-        if isinstance(data, HostDataset):
-            say(data.reason(what))
-
+    train, source, validation = place_data(network, train, validation, hp, backend, say)
     batch_size = min(hp.batch_size, train.n)
     n_full, last_batch = divmod(train.n, batch_size)
     epoch_steps = n_full + (last_batch > 0)
@@ -113,14 +99,14 @@ def segments(
             wanted = FIRST_SEGMENT_STEPS
             if steps_per_second:
                 wanted = max(1, int(steps_per_second * segment_seconds))
-            n = min(left, wanted)
+            n_steps = min(left, wanted)
             began = time.perf_counter()
-            state = source.loop(compiled[size], run.state, run.step, n)
+            state = source.loop(compiled[size], run.state, run.step, n_steps)
             check_finite(backend, state, epoch_steps)  # sync: the segment is over
             seconds = time.perf_counter() - began
-            if n > 1 or not steps_per_second:
-                steps_per_second = n / max(seconds, 1e-9)
-            run = run._replace(state=state, step=run.step + n, seconds=run.seconds + seconds)
+            if n_steps > 1 or not steps_per_second:  # a last, smaller batch says little
+                steps_per_second = n_steps / max(seconds, 1e-9)
+            run = run._replace(state=state, step=run.step + n_steps, seconds=run.seconds + seconds)
             if run.step < epoch_steps:
                 yield run
         evaluation = None
@@ -129,6 +115,31 @@ def segments(
             evaluation = evaluate_on_device(backend, ops, network, theta, validation, hp.loss)
         run = end_epoch(backend, run, report(backend, run, hp.loss.classifies, evaluation))
         yield run
+
+
+def place_data(
+    network: Network,
+    train: Dataset,
+    validation: Dataset | None,
+    hp: Hyperparameters,
+    backend: Backend,
+    say: Say,
+) -> tuple[Dataset, Source, Dataset | None]:
+    """The training set, where the steps find its samples, and the validation set, all placed."""
+    rows, validation_rows = None, None  # all
+    if validation is None and hp.split_fraction:
+        validation = train
+        rows, validation_rows = train.split_rows(hp.split_fraction, hp.seed)
+    reserve = working_bytes(network, hp, train.n if rows is None else len(rows))
+    where = (network.n_in, network.n_out, hp.loss, backend, hp.dtype, reserve)
+    train = placed(train, *where, rows)
+    source = source_of(train, hp, backend)
+    if validation is not None:
+        validation = placed(validation, *where, validation_rows)
+    for what, data in (("the samples", train), ("the validation samples", validation)):
+        if isinstance(data, HostDataset):
+            say(data.reason(what))
+    return train, source, validation
 
 
 def check_finite(backend: Backend, state: State, epoch_steps: int) -> None:

@@ -17,7 +17,7 @@ from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..network import Network, mlp
 from ..optim import SGD, AdamW, Momentum
 from ..schedules import Constant
-from ..train import epoch_order
+from ..source import epoch_order
 from ..types import Array, Loss
 
 __all__ = ["SWEEPS", "WORKLOADS", "Workload", "scaled"]
