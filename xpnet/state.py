@@ -6,7 +6,7 @@ Both are NamedTuples of arrays and numbers: a checkpoint is nothing more than a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,20 +21,22 @@ __all__ = [
     "Run",
     "State",
     "begin_epoch",
+    "donated",
     "end_epoch",
     "initial_state",
+    "map_arrays",
     "report",
     "to_device",
     "to_host",
 ]
 
+Tree = TypeVar("Tree")
+
 
 class State(NamedTuple):
     """All that changes from step to step: distinct arrays on the device, donated to each step.
 
-    ``t`` (1,) int32 counts steps, ``position`` (1,) int32 samples of the running epoch.
-    ``loss_sum``, ``weight_sum`` and ``n_correct`` are the running epoch's sums, 0-d;
-    ``first_bad_step`` (1,) int32 is the first t whose loss was not finite, or 0.
+    ``theta`` (n_theta,), the optimizer's ``slots``, and one by one the fields of ``Counters``.
     """
 
     theta: Array
@@ -48,10 +50,10 @@ class State(NamedTuple):
 
 
 class Report(NamedTuple):
-    """One epoch in numbers. Training figures are means over the epoch as the weights moved.
+    """One epoch in numbers. Training figures are means over its steps, as the weights changed.
 
     Accuracies are None for regression, validation figures without a validation set.
-    ``seconds`` is training alone, without validation.
+    ``seconds`` are those of the training alone, without validation.
     """
 
     epoch: int
@@ -66,9 +68,9 @@ class Report(NamedTuple):
 class Run(NamedTuple):
     """A training between two segments: all it takes to go on from here.
 
-    ``epoch`` epochs are done, and ``step`` steps of ``epoch_steps`` of the next one, which took
-    ``seconds`` so far. ``kept`` are the weights of the epoch with the lowest validation loss;
-    without a validation set it is None and the last weights count.
+    ``epoch`` epochs are done, and of the next one ``step`` of its ``epoch_steps`` steps, which took
+    ``seconds`` so far. ``kept`` (n_theta,) is theta after epoch ``kept_epoch``, the one with the
+    lowest validation loss; without a validation set it is None and the last theta counts.
     """
 
     state: State
@@ -82,11 +84,11 @@ class Run(NamedTuple):
 
     @property
     def theta(self) -> Array:
-        """The weights that count; they live until the training goes on."""
+        """The theta that counts; it may be overwritten once the training goes on."""
         return self.state.theta if self.kept is None else self.kept
 
     def finished(self, epochs: int, patience: int | None) -> bool:
-        """Whether all epochs are done, or ``patience`` of them brought no lower validation loss."""
+        """Whether all epochs are done, or the last ``patience`` lowered no validation loss."""
         stale = self.epoch - self.kept_epoch if self.kept is not None else 0
         return self.epoch >= epochs or (patience is not None and stale >= patience)
 
@@ -94,7 +96,7 @@ class Run(NamedTuple):
 def report(
     backend: Backend, run: Run, classifies: bool, evaluation: Evaluation | None = None
 ) -> Report:
-    """The figures of the running epoch so far. Waits for the device."""
+    """The Report of the running epoch so far. Waits for the device."""
     position, loss_sum, weight_sum, n_correct = (
         backend.to_numpy(a).item()  # sync: the figures are wanted
         for a in (run.state.position, run.state.loss_sum, run.state.weight_sum, run.state.n_correct)
@@ -111,7 +113,7 @@ def report(
 
 
 def end_epoch(backend: Backend, run: Run, report: Report) -> Run:
-    """The Run with its epoch over: the best weights kept, the epoch's sums back at 0."""
+    """The Run after its epoch: the best theta kept, the epoch's sums back at 0."""
     kept, kept_epoch = run.kept, run.kept_epoch
     best = run.reports[kept_epoch - 1].val_loss if kept_epoch else None
     if report.val_loss is not None and (best is None or report.val_loss < best):
@@ -154,18 +156,24 @@ def begin_epoch(backend: Backend, state: State) -> State:
 
 
 def map_arrays(f: Callable[[Array], Array], tree: Any) -> Any:
-    """``tree`` with each array replaced by f(array); numbers and None stay."""
-    if isinstance(tree, tuple):
+    """Nested tuples and lists with each array replaced by f(array); numbers and None stay."""
+    if isinstance(tree, tuple | list):
         parts = [map_arrays(f, part) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     return f(tree) if hasattr(tree, "shape") else tree
 
 
-def to_device(backend: Backend, run: Run) -> Run:
-    """``run`` with its arrays copied from the host to the device."""
-    return map_arrays(lambda a: backend.xp.asarray(backend.asarray(a), copy=True), run)  # type: ignore[no-any-return]
+def to_device(backend: Backend, tree: Tree) -> Tree:
+    """``tree``, such as a Run, with its arrays copied from the host; they may be donated."""
+    return map_arrays(donated(backend), tree)  # type: ignore[no-any-return]
 
 
-def to_host(backend: Backend, run: Run) -> Run:
-    """``run`` with its arrays copied to the host."""
-    return map_arrays(backend.to_numpy, run)  # type: ignore[no-any-return]
+def to_host(backend: Backend, tree: Tree) -> Tree:
+    """``tree``, such as a Run, with its arrays copied to the host."""
+    return map_arrays(backend.to_numpy, tree)  # type: ignore[no-any-return]
+
+
+def donated(backend: Backend) -> Callable[[Array], Array]:
+    """Copies an array from the host to the device, where it may be overwritten."""
+    # copied again there: what asarray returns need not be writable
+    return lambda host: backend.xp.asarray(backend.asarray(host), copy=True)

@@ -14,12 +14,12 @@ from ..evaluation import evaluate_on_device
 from ..hyperparameters import Hyperparameters
 from ..ops import Ops
 from ..source import epoch_rates
-from ..state import State, initial_state, map_arrays
+from ..state import State, initial_state, to_device, to_host
 from ..step import TrainingStep
 from ..types import Feed
 from .compare import TOLERANCES, Row, relative_error, row
 from .divergence import first_divergence
-from .subject import Subject, donated
+from .subject import Subject
 
 __all__ = ["check_course"]
 
@@ -44,7 +44,7 @@ def check_course(subject: Subject, backend: Backend) -> Iterator[Row]:
     exact = start_track(subject, backends.get("numpy"), "float64", reference=True)
     ours = start_track(subject, backend, hp.dtype, reference=False)
     for step in range(1, min(subject.n_steps, subject.data.n // subject.batch_size) + 1):
-        before = map_arrays(exact.backend.to_numpy, exact.state)
+        before = to_host(exact.backend, exact.state)
         exact, ours = advance(exact), advance(ours)
         last = compare_tracks(f"course of {step} steps", exact, ours, hp.dtype)
         if not last.passed:
@@ -59,7 +59,7 @@ def compare_tracks(check: str, exact: Track, ours: Track, dtype: str) -> Row:
     """The weights, or in float32 the mean loss, of two trainings at the same step."""
     figures = []
     for track in (ours, exact):
-        state = map_arrays(track.backend.to_numpy, track.state)
+        state = to_host(track.backend, track.state)
         mean_loss = np.asarray(state.loss_sum / state.weight_sum)
         figures.append((state.theta, mean_loss))
     (theta, loss), (exact_theta, exact_loss) = figures
@@ -74,7 +74,7 @@ def start_track(subject: Subject, backend: Backend, dtype: str, *, reference: bo
     network, hp = subject.network, subject.hp
     data = subject.data.prepare(network.n_in, network.n_out, hp.loss, backend, dtype)
     state = initial_state(network, Hyperparameters(optimizer=hp.optimizer, dtype=dtype))
-    state = map_arrays(donated(backend), state._replace(theta=subject.start(dtype)))
+    state = to_device(backend, state._replace(theta=subject.start(dtype)))
     order = backend.permutation(hp.seed, 0, data.n)
     rates = epoch_rates(backend, dataclasses.replace(hp, dtype=dtype), 0, data.n)
     feed = Feed(data.X, data.y, data.weight, data.shift, data.scale, order, rates)

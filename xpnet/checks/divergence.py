@@ -10,7 +10,7 @@ from .. import backends
 from ..hyperparameters import Hyperparameters
 from ..network import Network
 from ..ops import Ops
-from ..state import State, map_arrays
+from ..state import State, donated, to_host
 from ..step import TrainingStep
 from ..types import Feed
 from .cases import convert, leaves
@@ -35,8 +35,7 @@ def first_divergence(
     """
     numpy = backends.get("numpy")
     exact = record(network, hp, numpy.reference_ops(), numpy, before, feed)
-    xp, place = ours.backend.xp, ours.backend.asarray
-    placed = convert(before, hp.dtype, lambda host: xp.asarray(place(host), copy=True))
+    placed = convert(before, hp.dtype, donated(ours.backend))
     theirs = record(network, hp, ours.ops, ours.backend, placed, ours.feed)
     limit = TOLERANCES["network", hp.dtype].limit
     for wanted, call in zip(exact, theirs, strict=True):
@@ -52,15 +51,7 @@ def record(
     network: Network, hp: Hyperparameters, ops: Ops, backend: Any, state: State, feed: Feed
 ) -> list[Call]:
     """The calls of one step, run eagerly."""
-
-    def snapshot(value: Any) -> Any:
-        if isinstance(value, list):
-            return [snapshot(part) for part in value]
-        if isinstance(value, tuple):
-            return map_arrays(backend.to_numpy, value)
-        return backend.to_numpy(value) if hasattr(value, "shape") else value
-
-    recorder = Recorder(ops, snapshot)
+    recorder = Recorder(ops, lambda value: to_host(backend, value))
     batch_size = min(hp.batch_size, feed.X.shape[0])
     step = TrainingStep(located(network), hp, batch_size)(recorder)  # type: ignore[arg-type]
     backend.loop(step, state, feed, 1)

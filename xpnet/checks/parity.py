@@ -17,12 +17,13 @@ from ..backends import Backend
 from ..errors import DataError, check_count
 from ..ops import Ops
 from ..random import keep_mask, permutation
+from ..state import donated
 from ..step import descend
 from ..types import Array, Noise
 from .cases import call, convert, leaves, primitive_cases, primitives
 from .compare import EXACT, TOLERANCES, Row, compare, row
 from .course import check_course
-from .subject import Subject, donated
+from .subject import Subject
 
 __all__ = ["compare", "first_batch", "parity"]
 

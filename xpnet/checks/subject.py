@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from ..backends import Backend
 from ..data import Dataset
 from ..hyperparameters import Hyperparameters
 from ..network import Network
 from ..types import Array
 
-__all__ = ["Subject", "donated"]
+__all__ = ["Subject"]
 
 
 class Subject(NamedTuple):
@@ -37,8 +35,3 @@ class Subject(NamedTuple):
         if self.theta is None:
             return self.network.init(self.hp.seed, dtype)
         return self.theta.astype(np.float32).astype(dtype)
-
-
-def donated(backend: Backend) -> Callable[[Array], Array]:
-    """Places an array on the backend as a copy of its own, which may be overwritten."""
-    return lambda host: backend.xp.asarray(backend.asarray(host), copy=True)

@@ -13,7 +13,7 @@ from ..data import Dataset
 from ..hyperparameters import Hyperparameters
 from ..network import Network
 from ..source import Source, source_of
-from ..state import Run, State, map_arrays, to_device
+from ..state import Run, State, to_device, to_host
 from ..step import TrainingStep
 
 __all__ = ["Origin", "find_origin"]
@@ -46,9 +46,9 @@ def find_origin(
         build = TrainingStep(network, hp, size)
         if size not in steps:
             steps[size] = backend.compile(build, reference=not fast)
-        before = on_host(backend, state)
+        before = to_host(backend, state)
         state = source.loop(steps[size], state, step, 1)
-        after = on_host(backend, state)
+        after = to_host(backend, state)
         if after.first_bad_step.any() or not np.isfinite(after.theta).all():
             what = first_bad(network, hp, backend, before, source, size, step)
             where = f"at step {step + 1} of epoch {run.epoch + 1} {what} is the first"
@@ -69,10 +69,10 @@ def first_bad(
     step: int,
 ) -> str:
     """What the first primitive that is not finite computes in step ``step``, after ``before``."""
-    recorder = Recorder(backend.reference_ops(), lambda value: on_host(backend, value))
+    recorder = Recorder(backend.reference_ops(), lambda value: to_host(backend, value))
     build = TrainingStep(located(network), hp, size)
-    placed = map_arrays(lambda a: backend.xp.asarray(backend.asarray(a), copy=True), before)
-    after = on_host(backend, source.loop(build(recorder), placed, step, 1))  # type: ignore[arg-type]
+    placed = to_device(backend, before)
+    after = to_host(backend, source.loop(build(recorder), placed, step, 1))  # type: ignore[arg-type]
     call = next((c for c in recorder.calls if not all_finite(c.result)), None)
     what = "the update of the weights" if call is None else name_of(call)
     if not np.isfinite(after.loss_sum) and not (call and call.place.endswith("forward")):
@@ -98,13 +98,6 @@ def name_of(call: Call) -> str:
         what = "the output" if words[2] == "forward" else "the gradient"
         return f"{what} of layers.{words[1]}"
     return PLACES.get(call.op, "the update of the weights")
-
-
-def on_host(backend: Backend, value: Any) -> Any:
-    """``value`` with copies of its arrays on the host."""
-    if isinstance(value, list):
-        return [on_host(backend, part) for part in value]
-    return map_arrays(backend.to_numpy, value)
 
 
 def all_finite(result: Any) -> bool:
