@@ -1,4 +1,4 @@
-"""Parity: every primitive, layer and trajectory of the GPU against float64 on NumPy."""
+"""Parity: every primitive, layer and training step of the GPU against float64 on NumPy."""
 
 from __future__ import annotations
 
@@ -147,4 +147,4 @@ def lines(results: Mapping[str, Any]) -> list[str]:
     return shown
 
 
-SECTION = Section("parity", "every primitive and trajectory against float64", 100, parts, lines)
+SECTION = Section("parity", "every primitive and training step against float64", 100, parts, lines)

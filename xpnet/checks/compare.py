@@ -29,12 +29,12 @@ TOLERANCES = {
     ("op", "float64"): Tolerance(1e-14, "sums of tens of terms, each rounded to 1e-16"),
     ("network", "float32"): Tolerance(2e-5, "some hundred roundings of 6e-8, and cancellation"),
     ("network", "float64"): Tolerance(1e-12, "some hundred roundings of 1e-16, and cancellation"),
-    ("trajectory", "float32"): Tolerance(1e-4, "rounding, which each step of 20 amplifies"),
-    ("trajectory", "float64"): Tolerance(1e-9, "rounding, which each step amplifies"),
-    ("accuracy", "float32"): Tolerance(5e-3, "trajectories in float32 part; what they learn not"),
+    ("course", "float32"): Tolerance(1e-4, "rounding, which each step of 20 amplifies"),
+    ("course", "float64"): Tolerance(1e-9, "rounding, which each step amplifies"),
+    ("accuracy", "float32"): Tolerance(5e-3, "the weights part, what is learnt does not"),
     ("accuracy", "float64"): Tolerance(5e-3, "a sample or two may lie on the border"),
 }
-"""The one table of tolerances: by kind of check and dtype."""
+"""The tolerances of all parity checks, by kind of check and dtype."""
 
 
 class Row(NamedTuple):

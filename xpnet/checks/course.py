@@ -63,7 +63,7 @@ def compare_tracks(check: str, exact: Track, ours: Track, dtype: str) -> Row:
         mean_loss = np.asarray(state.loss_sum / state.weight_sum)
         figures.append((state.theta, mean_loss))
     (theta, loss), (exact_theta, exact_loss) = figures
-    tolerance = TOLERANCES["trajectory", dtype]
+    tolerance = TOLERANCES["course", dtype]
     if dtype == "float64":
         return row(f"{check}: weights", ours.backend.place, theta, exact_theta, tolerance)
     note = f"the weights differ by {relative_error(theta, exact_theta):.1e}"
@@ -88,7 +88,7 @@ def advance(track: Track) -> Track:
 
 
 def check_accuracy(subject: Subject, exact: Track, ours: Track) -> Row:
-    """The accuracy (for regression the loss) on the data, after the trajectory."""
+    """The accuracy (for regression the loss) on the data, at the end of the course."""
     figures = []
     for track, dtype in ((exact, "float64"), (ours, subject.hp.dtype)):
         network, loss = subject.network, subject.hp.loss

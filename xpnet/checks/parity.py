@@ -1,7 +1,7 @@
 """Do the backends agree? Each against the plain primitives on NumPy in float64.
 
-From the small to the large: the random stream, every primitive, every layer, the loss, the
-gradient, the optimizer's update, a trajectory of some steps, and what it has learnt.
+From the small to the large: the data and the random stream, every primitive, every layer, the
+loss, the gradient, the optimizer's update, the course of some steps, and what they have learnt.
 """
 
 from __future__ import annotations
