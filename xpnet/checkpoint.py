@@ -1,9 +1,9 @@
 """Model and checkpoint files: safetensors with the network as JSON beside the tensors.
 
-A model file holds ``layers.0.W``, ``layers.0.b``, ...: the weights that count. A checkpoint is a
-model file that also holds all of ``train.State``, so that training goes on exactly where it
-was; whatever reads models reads checkpoints. The metadata keep a format version and a
-SHA-256 over themselves and every tensor: a damaged file is refused. Nothing is pickled.
+A model file holds the parameters ``layers.0.W``, ``layers.0.b``, ... A checkpoint is a model file
+that also holds the ``state.Run`` with all of its State, so that training goes on exactly where it
+was; whatever reads models reads checkpoints. The metadata hold a format version and a SHA-256
+over themselves and every tensor: a damaged file is refused. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ Path_ = str | os.PathLike[str]
 class Model(NamedTuple):
     """A trained network and what it takes to use it.
 
-    ``theta`` (n_theta,) are the weights; the network takes (x - shift) * scale, as ``Dataset``
-    has it; ``loss`` says what the outputs mean; ``config`` is anything JSON can hold, such as
-    how it was trained; and ``names`` are those of the classes 0, 1, ..., if they have any.
+    ``theta`` (n_theta,) holds its parameters; it takes (x - shift) * scale, as in ``Dataset``;
+    ``loss`` says what the outputs mean; ``config`` is anything JSON can hold, such as how it was
+    trained; and ``names`` are those of the classes 0, 1, ..., if they have any.
     """
 
     network: Network

@@ -1,7 +1,6 @@
 """A Dataset: samples, targets and weights, on the host or on a device.
 
-Pixels that come as uint8 stay uint8; ``scale`` says what a batch is multiplied by when
-``Ops.gather`` has cast it.
+Pixels that come as uint8 stay uint8; ``Ops.gather`` casts and scales a batch when it is needed.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ class Dataset:
     (X - shift) * scale: ``scale`` is a number or (n_in,), ``shift`` None or (n_in,). All arrays
     are of one library and on one device. ``names`` are those of the classes 0, 1, ..., if they
     have any; text must be numbered first: ``names, y = np.unique(text, return_inverse=True)``.
+    Raises DataError or UsageError where these do not fit together.
     """
 
     X: Array
@@ -62,7 +62,7 @@ class Dataset:
     @property
     def n(self) -> int:
         """Number of samples."""
-        return int(self.X.shape[0]) if self.X.shape else 0
+        return int(self.X.shape[0])
 
     @property
     def backend(self) -> Backend:
@@ -118,15 +118,15 @@ class Dataset:
         return self
 
     def rows(self, index: NumpyArray) -> Dataset:
-        """The part with these rows (k,), in this order; it lives where the whole does."""
+        """The samples in these rows (k,), in this order; they live where the whole does."""
         place = self.backend
         at = place.asarray(np.asarray(index, np.int32))
 
-        def part(array: Array) -> Array:
+        def take(array: Array) -> Array:
             return place.xp.take(array, at, axis=0)
 
-        weight = None if self.weight is None else part(self.weight)
-        return dataclasses.replace(self, X=part(self.X), y=part(self.y), weight=weight)
+        weight = None if self.weight is None else take(self.weight)
+        return dataclasses.replace(self, X=take(self.X), y=take(self.y), weight=weight)
 
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Deal the samples at random into two parts; the second gets ``fraction`` of them.
@@ -148,19 +148,19 @@ class Dataset:
         return np.sort(order[:cut]), np.sort(order[cut:])
 
     def part(self, start: int, m: int) -> tuple[Dataset, int]:
-        """A dataset on the device that holds the ``m`` samples from ``start`` on, and where."""
+        """A dataset on the device with the ``m`` samples from ``start`` on, and their first row."""
         return self, start
 
-    def total_weight(self, xp: Namespace) -> Array:
-        """The sum of the weights, 0-d, computed by ``xp``; there are weights."""
+    def weight_sum(self, xp: Namespace) -> Array:
+        """The sum of the weights, 0-d, computed by ``xp``; only for a dataset with weights."""
         return xp.sum(self.weight)
 
     def to(self, place: Callable[[Array], Array], dtype: str) -> Dataset:
-        """For training with ``dtype``, its arrays (NumPy) moved by ``place``.
+        """For training with ``dtype``, its arrays (NumPy) cast and moved by ``place``.
 
-        Labels become int32; real targets, whole ones too big for int32, and weights ``dtype``;
-        X stays as it is, but floats become ``dtype``. Raises DataError for a value that is too
-        big for it.
+        Whole targets become int32 where they fit, other targets and weights ``dtype``. X stays as
+        it is, except that floats become ``dtype`` and booleans uint8. Raises DataError for a value
+        that is too big for ``dtype``.
         """
         X = as_float("X", self.X, dtype) if self.X.dtype.kind == "f" else self.X
         X = X.astype(np.uint8) if X.dtype.kind == "b" else X
@@ -187,7 +187,7 @@ def check_scaling(shift: Array | None, scale: Array | float) -> None:
 
 
 def number_or_array(scale: Array | float) -> Array | float:
-    """A number of any kind, NumPy's too, as a float; an array as it is: kernels tell them apart."""
+    """A number of any type, NumPy's too, as a float, since kernels tell it from an array."""
     return float(scale) if isinstance(scale, Real) else scale
 
 

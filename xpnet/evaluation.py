@@ -32,14 +32,17 @@ Say: TypeAlias = Callable[[str], object]
 BATCH = 1000
 
 ARRAYS_A_LAYER = 8
-"""As large as its output: results, gradients, and what an activation computes on the way."""
+"""Each as large as its output: results, gradients, and what an activation needs on the way."""
 
 SPARE_BYTES = 2**28
-"""For compiled kernels, the library's workspace, and memory that lies between others."""
+"""For compiled kernels, the library's workspace, and gaps between blocks of memory."""
 
 
 class Evaluation(NamedTuple):
-    """Mean loss over ``n`` samples, and the share classified rightly (None for regression)."""
+    """Weighted mean loss over ``n`` samples, and the share that is classified correctly.
+
+    ``accuracy`` counts each sample once, whatever its weight; it is None for regression.
+    """
 
     loss: float
     accuracy: float | None
@@ -54,10 +57,11 @@ def evaluate(
     *,
     say: Say = lambda _: None,
 ) -> Evaluation:
-    """Loss and accuracy on a dataset on the host; it runs where ``theta`` lives.
+    """Loss and accuracy on a dataset; it runs where ``theta`` lives.
 
-    The default loss is softmax cross-entropy. ``say`` is told where the samples stay on the host
-    because the device's memory is too small for them. Raises DataError where the data do not fit.
+    The default loss is softmax cross-entropy. ``say`` is given a line where the samples stay on
+    the host because the device's memory is too small. Raises DataError where the data do not fit
+    the network or the loss.
     """
     loss = loss or SoftmaxCrossEntropy()
     backend = backends.of(theta)
@@ -75,7 +79,7 @@ def within_reach(
     what: str,
     say: Say,
 ) -> Dataset:
-    """``dataset`` on the device, or ready to be sent there in parts; then ``say`` says why."""
+    """``dataset`` on the device, or ready to be sent there in parts; ``say`` is then told why."""
     dtype = str(theta.dtype).rpartition(".")[2]
     reserve = batch_bytes(network, BATCH, dtype)
     data = placed(dataset, network.n_in, network.n_out, loss, backend, dtype, reserve)
@@ -96,17 +100,18 @@ def evaluate_on_device(
         if result.n_correct is not None:
             n_correct = n_correct + result.n_correct
     if dataset.weight is not None:
-        weight_sum = backend.to_numpy(dataset.total_weight(ops.xp)).item()
+        weight_sum = backend.to_numpy(dataset.weight_sum(ops.xp)).item()  # sync: as below
     mean = backend.to_numpy(loss_sum).item() / weight_sum  # sync: the figures are wanted
     if not loss.classifies:
         return Evaluation(mean, None, dataset.n)
-    return Evaluation(mean, backend.to_numpy(n_correct).item() / dataset.n, dataset.n)
+    accuracy = backend.to_numpy(n_correct).item() / dataset.n  # sync: as above
+    return Evaluation(mean, accuracy, dataset.n)
 
 
 def outputs(
     ops: Ops, network: Network, theta: Array, dataset: Dataset
 ) -> Iterator[tuple[Array, Dataset, Array]]:
-    """The network's output for each batch of a placed dataset, and which rows of what it is of."""
+    """For each batch of a placed dataset the network's output, and of which dataset and rows."""
     for start in range(0, dataset.n, BATCH):
         m = min(BATCH, dataset.n - start)
         part, first = dataset.part(start, m)
@@ -127,21 +132,21 @@ def predict(
     scale: Array | float = 1.0,
     shift: Array | None = None,
 ) -> Array:
-    """The network's output (m, n_out) for (X - shift) * scale, of theta's kind and dtype.
+    """The network's output (m, n_out) for (X - shift) * scale, where theta lives and of its dtype.
 
-    Logits, where the network was trained with a cross-entropy. ``X`` (m, n_in) of any real dtype
-    and theta live in one place, or UsageError is raised; ``scale`` and ``shift`` are as in
-    ``Dataset``.
+    These are logits if the network was trained with a cross-entropy. ``X`` (m, n_in) is of any
+    real dtype; ``scale`` and ``shift`` are as in ``Dataset``. Raises UsageError where X and theta
+    live in different places.
     """
     backend = backends.common(theta, X)
     ops, scale = backend.ops(), number_or_array(scale)
-    outputs = []
+    blocks = []
     with backend.explaining():
         for start in range(0, X.shape[0], BATCH):
             index = ops.rows(start, min(BATCH, X.shape[0] - start))
             x = ops.gather(X, index, shift, scale, theta.dtype)
-            outputs.append(network.forward(ops, theta, x)[0])
-        return backend.xp.concat(outputs, axis=0)
+            blocks.append(network.forward(ops, theta, x)[0])
+        return backend.xp.concat(blocks, axis=0)
 
 
 def predictions(
@@ -153,11 +158,10 @@ def predictions(
     *,
     say: Say = lambda _: None,
 ) -> Iterator[NumpyArray]:
-    """``predict`` for samples on the host, be they memory-mapped: its results (m, n_out) in blocks.
+    """``predict`` for samples on the host, memory-mapped or not: its results (m, n_out) in blocks.
 
-    They are NumPy arrays; it runs where ``theta`` lives. ``say`` is told where the samples stay
-    on the host because the device's memory is too small for them. Raises DataError where they do
-    not fit the network.
+    The blocks are NumPy arrays; it runs where ``theta`` lives. ``say`` is as in ``evaluate``.
+    Raises DataError where the samples do not fit the network.
     """
     backend = backends.of(theta)
     dataset = Dataset(X, np.zeros(len(X), np.uint8), scale=scale, shift=shift)
@@ -178,7 +182,8 @@ def gradients(
 ) -> tuple[Array, Array, Array]:
     """The mean loss (0-d) of a batch, dLoss/dtheta (n_theta,) and dLoss/dx (m, n_in).
 
-    ``x`` (m, n_in) has theta's dtype; all arrays are of one namespace and device.
+    ``x`` (m, n_in) has theta's dtype, ``weight`` (m,) makes it a weighted mean. Raises UsageError
+    where the arrays live in different places.
     """
     ops = backends.common(theta, x, target, weight).ops()
     loss = loss or SoftmaxCrossEntropy()

@@ -21,7 +21,7 @@ class HostDataset(Dataset):
     """A checked dataset for ``backend_of_parts``, which has ``free`` bytes of memory left.
 
     ``needed`` is what its samples would take there, ``reserve`` what is needed beside them, in
-    bytes. ``X`` is as it was given, be it memory-mapped; what is sent of it has ``dtype``. Its
+    bytes. ``X`` is as it was given, perhaps memory-mapped; floats are sent as ``dtype``. The
     samples are the rows ``chosen`` (n,) int32 of the arrays.
     """
 
@@ -47,7 +47,7 @@ class HostDataset(Dataset):
         part = Dataset(self.X[rows], self.y[rows], weight, self.scale, self.shift)
         return part.to(self.backend_of_parts.asarray, self.dtype), 0
 
-    def total_weight(self, xp: Namespace) -> Array:
+    def weight_sum(self, xp: Namespace) -> Array:
         """The sum of the weights, computed on the host."""
         assert self.weight is not None
         return self.weight[self.chosen].sum()
@@ -72,10 +72,9 @@ def placed(
 ) -> Dataset:
     """``data`` checked and on ``backend`` as ``Dataset.prepare`` does it, or a HostDataset.
 
-    Of its samples only the rows ``chosen`` (k,) int32, where they are given. It stays on the host
-    where the device would not have ``reserve`` bytes left; not where it is on the device already,
-    or small enough to be streamed in one piece. Raises DataError as ``Dataset.check`` and
-    ``Dataset.to`` do.
+    With ``chosen`` (k,) int32, only these rows of it. It stays on the host where the device would
+    not have ``reserve`` bytes left, unless it is on the device already or small enough to be
+    streamed in one piece. Raises DataError as ``Dataset.check`` and ``Dataset.to`` do.
     """
     free = backend.free_bytes()
     if free is None or data.backend.same_place(backend):
@@ -96,7 +95,7 @@ def placed(
 
 
 def castable(host: Dataset, dtype: str) -> Dataset:
-    """``host`` with targets and weights cast for ``dtype``, and X that can be, part by part.
+    """``host`` with targets and weights cast for ``dtype``, and an X that can be, part by part.
 
     Raises DataError as ``Dataset.to`` does.
     """

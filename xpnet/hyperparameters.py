@@ -1,4 +1,4 @@
-"""Hyperparameters: everything that decides a training beside the network and the data."""
+"""Hyperparameters: everything besides the network and the data that determines a training."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Optimizers: from the gradient g to the next theta. The formulas are PyTorch's.
 
-An optimizer is frozen hyperparameters and an ``update``; what it remembers between steps are
-``n_slots`` vectors like theta, which start at 0. Both kinds of decay touch the weight
-matrices alone and spare biases and norm parameters.
+An optimizer is frozen hyperparameters and an ``update`` (see ``types.Optimizer``); what it
+remembers between steps are ``n_slots`` vectors like theta, which start at 0. Both kinds of decay
+act on the weight matrices only, not on biases and norm parameters, and are added in
+``step.descend``.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class RMSprop(SGD):
 
 @dataclass(frozen=True)
 class Adam(SGD):
-    """Momentum and RMSprop, corrected for starting at 0 (Kingma and Ba 2015): see ``Ops.adam``."""
+    """Momentum with RMSprop, corrected for starting at 0: ``Ops.adam`` (Kingma and Ba 2015)."""
 
     lr: float = 3e-3
     beta1: float = 0.9

@@ -1,7 +1,7 @@
 """Schedules: how the learning rate changes over the training, as a factor on the base rate.
 
-A schedule is called once an epoch, with the steps done ``t`` (n,) before each of the epoch's, and
-two facts that never change: steps in an epoch and in the whole training.
+A schedule is called once an epoch. It is given ``t`` (n,), for each step of that epoch the number
+of steps done before it, and the numbers of steps in an epoch and in the whole training.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ __all__ = ["SCHEDULES", "Constant", "Cosine", "Exponential", "OneCycle", "Schedu
 
 @dataclass(frozen=True)
 class Schedule:
-    """The factor on the base learning rate at step t.
+    """The factor on the base learning rate: a curve times a warm-up over ``warmup`` epochs.
 
-    ``warmup`` epochs of rising linearly: the factor is multiplied by
-    min(1, (t + 1) / (warmup * epoch_steps)).
+    The warm-up at step t is min(1, (t + 1) / (warmup * epoch_steps)).
     """
 
     warmup: float = 0.0
@@ -32,27 +31,27 @@ class Schedule:
     def __call__(
         self, xp: Namespace, t: Array, dtype: object, epoch_steps: int, total_steps: int
     ) -> Array:
-        """The factors (n,) of ``dtype`` for the steps that follow ``t`` (n,) int32 steps."""
+        """The factors (n,) of ``dtype``; ``t`` (n,) int32."""
         t = xp.astype(t, dtype)
-        factor = self.shape(xp, t, epoch_steps, total_steps)
+        factor = self.curve(xp, t, epoch_steps, total_steps)
         warm = self.warmup * epoch_steps
         if warm > 1:
             factor = factor * xp.where(t + 1.0 < warm, (t + 1.0) / warm, xp.ones_like(t))
         return factor
 
-    def shape(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
+    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
         """The factors (n,) before warm-up, ``t`` (n,) a float."""
         return xp.ones_like(t)
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """1."""
+    """Always 1."""
 
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """gamma^(number of full ``every`` epochs done)."""
+    """gamma^floor(epochs done / ``every``)."""
 
     every: float = 1.0
     gamma: float = 0.5
@@ -62,14 +61,14 @@ class Step(Schedule):
         check_positive("the epochs between two steps of the schedule", self.every)
         check_positive("gamma", self.gamma)
 
-    def shape(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
-        # half a step more: a quotient rounded down must not fall below its whole number
+    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
+        # half a step more, so that rounding cannot take a whole quotient below its floor
         return xp.exp(math.log(self.gamma) * xp.floor((t + 0.5) / (self.every * epoch_steps)))
 
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """gamma^(epochs done, fractions included)."""
+    """gamma^(epochs done), with the fraction of the running epoch."""
 
     gamma: float = 0.9
 
@@ -77,23 +76,23 @@ class Exponential(Schedule):
         super().__post_init__()
         check_positive("gamma", self.gamma)
 
-    def shape(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
+    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
         return xp.exp(math.log(self.gamma) * (t / epoch_steps))
 
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """(1 + cos(pi t / total)) / 2, from 1 down to 0 (Loshchilov and Hutter 2017)."""
+    """(1 + cos(pi t / total_steps)) / 2, from 1 down to 0 (Loshchilov and Hutter 2017)."""
 
-    def shape(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
+    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
         return half_cosine(xp, t / total_steps, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """From 1/25 up to 1 in the first 30 % of the steps, then down to 4e-6, along cosines.
+    """Along cosines from ``start`` up to 1 in the share ``rise`` of all steps, then to ``end``.
 
-    (Smith and Topin 2018; the numbers are those of PyTorch's OneCycleLR.)
+    (Smith and Topin 2018; the default numbers are those of PyTorch's OneCycleLR.)
     """
 
     rise: float = 0.3
@@ -107,7 +106,7 @@ class OneCycle(Schedule):
         check_not_negative("start", self.start)
         check_not_negative("end", self.end)
 
-    def shape(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
+    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
         peak = self.rise * total_steps - 1.0
         last = total_steps - 1.0
         if peak <= 0:

@@ -1,6 +1,6 @@
-"""Where the steps of a training find their samples: on the device, or in a ring of the next ones.
+"""Where the steps of a training find their samples: on the device, or in a ring that is refilled.
 
-The step reads sample order[position] of its Feed either way; it is the same step.
+Either way the step is the same: it reads the samples order[position], ... of its Feed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 VECTORS = 8
-"""As long as theta: theta, its gradient, the best weights, and copies on the way."""
+"""Each as long as theta: theta, its gradient, the best theta so far, and copies on the way."""
 
 SHUFFLE_BYTES = 48
 """For each sample, while an epoch's order is computed on the device; in the end it takes 4."""
@@ -66,7 +66,7 @@ class Resident:
 
 
 class Streamed:
-    """Samples come from the host in time; the Feed shows the ring that they are sent to.
+    """Samples come from the host just in time; the Feed shows the ring that they are sent to.
 
     Raises UsageError where two batches do not fit into the device's free memory.
     """
@@ -136,7 +136,7 @@ def working_bytes(network: Network, hp: Hyperparameters, n: int) -> int:
 def epoch_order(backend: Backend, hp: Hyperparameters, epoch: int, n: int) -> Array:
     """The order (n,) int32 in which epoch ``epoch`` visits ``n`` samples, on the device.
 
-    One batch of them all is taken as it lies: shuffling would not change its sums.
+    A single batch of all samples is not shuffled: that would not change its sums.
     """
     if hp.batch_size >= n:
         return backend.xp.arange(n, dtype=backend.xp.int32, device=backend.device)

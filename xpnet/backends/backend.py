@@ -22,7 +22,7 @@ PRECISION = ("fp32", "tf32", "bf16")
 """How matrices of float32 may be multiplied: as they are, or rounded to 10 or 7 bits before."""
 
 GRAPH = ("auto", "require", "never")
-"""Whether a step is replayed as one graph: where that can be, or else an error, or never."""
+"""Whether a step is replayed as one graph: where possible, or always (else an error), or never."""
 
 State = TypeVar("State")
 Data = TypeVar("Data")
@@ -44,10 +44,12 @@ class Backend:
     """The plain backend: arrays of ``xp`` on ``device``, the reference Ops, a for-loop.
 
     Vendors subclass it. ``name`` and ``device_name`` are what the user reads; ``version`` is
-    that of the library behind. ``ring_bytes`` is the memory that streamed samples may take.
+    that of the library behind. ``ring_bytes`` is the memory that streamed samples may take,
+    ``precision`` one of PRECISION.
     """
 
     ring_bytes = 2**27
+    precision = "fp32"
 
     def __init__(
         self,
@@ -63,8 +65,6 @@ class Backend:
         self.device = device
         self.device_name = device_name
         self.version = version
-
-    precision = "fp32"
 
     @property
     def precisions(self) -> Sequence[str]:

@@ -28,7 +28,6 @@ __all__ = ["OnRecordedMemory", "RecordedStep", "RecordingOps", "suits"]
 LARGEST_PART = 2**19
 """Numbers in a layer's output above which the Python between the calls no longer counts."""
 
-
 LARGEST_KEPT = 2**21
 """Outputs of a batch above which a loss on parts, each with arrays of its own, takes too much."""
 
@@ -54,7 +53,7 @@ def makes_arrays(network: Any) -> bool:
 
 
 def whole(name: str) -> Any:
-    """A primitive that is recorded as one call: it decides by the step, and works in place."""
+    """A primitive that is recorded as one call: it works in place, and may depend on t."""
 
     def primitive(self: RecordingOps, *args: Any) -> Any:
         results = self.recording.note(getattr(self.plain(), name), *bare(args))
@@ -66,7 +65,7 @@ def whole(name: str) -> Any:
 
 
 class OnRecordedMemory(WorkspaceOps):
-    """Primitives on memory of the workspace that is wrapped up."""
+    """Primitives whose memory, on the workspace, is wrapped as ``Recorded``."""
 
     recording: Recording
 
@@ -90,7 +89,7 @@ class OnRecordedMemory(WorkspaceOps):
 
 
 class RecordingOps(OnRecordedMemory, NumpyOps):
-    """The primitives of ``plain`` as ever, recorded call by call."""
+    """The primitives of ``plain``, unchanged, recorded call by call."""
 
     plain: type[NumpyOps] = NumpyOps
 
