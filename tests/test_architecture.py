@@ -155,6 +155,27 @@ def test_what_is_loaded_late_is_there():
         _ = xpnet.explane
 
 
+ENGINE = ("data", "evaluation", "host_data", "network", "source", "state", "step", "train")
+
+
+def unmarked_waits(text):
+    """Lines that wait for the device and do not say why."""
+    return [line for line in text.splitlines() if ".to_numpy(" in line and "# sync:" not in line]
+
+
+@pytest.mark.parametrize("name", ENGINE)
+def test_where_the_engine_waits_for_the_device_it_says_why(name):
+    text = (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+    assert unmarked_waits(text) == []
+
+
+def test_a_wait_without_a_reason_is_noticed():
+    """The planted fault."""
+    wait = "loss = backend.to_numpy(state.loss_sum).item()"
+    assert unmarked_waits(wait) == [wait]
+    assert not unmarked_waits(f"{wait}  # sync: the figure is wanted")
+
+
 FORBIDDEN = (
     r"\b(pickle|marshal|shelve|eval|exec)\b\s*[.(]|allow_pickle=True|shell=True|extractall\("
 )

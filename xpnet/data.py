@@ -74,7 +74,7 @@ class Dataset:
         place = self.backend
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         moved: dict[str, Any] = {
-            name: place.to_numpy(value)
+            name: place.to_numpy(value)  # sync: the host's copy is wanted
             for name, value in fields.items()
             if hasattr(value, "shape") and not isinstance(value, np.ndarray)
         }
