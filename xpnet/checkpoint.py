@@ -24,8 +24,8 @@ from .losses import LOSSES, BinaryCrossEntropy, SoftmaxCrossEntropy
 from .network import Network
 from .spec import Spec, build, describe, network_from_spec, network_spec
 from .state import Report, Run, State, initial_state
-from .tensorfile import HostArray, read, refusing, write
-from .types import Array, Loss
+from .tensorfile import read, refusing, write
+from .types import Array, Loss, NumpyArray
 
 __all__ = ["Checkpoint", "Model", "load", "load_checkpoint", "save", "save_checkpoint"]
 
@@ -130,7 +130,7 @@ def check_names(names: Sequence[str], network: Network, loss: Loss) -> None:
             raise UsageError(f"the name of a class must be text that can be printed, not {name!r}")
 
 
-def weights(model: Model) -> dict[str, HostArray]:
+def weights(model: Model) -> dict[str, NumpyArray]:
     """The parameters by name: ``layers.0.W``, ``layers.0.b``, ...; and what scales the input."""
     network, theta = model.network, model.theta
     if theta.shape != (network.n_theta,) or str(theta.dtype) not in DTYPES:
@@ -148,7 +148,7 @@ def weights(model: Model) -> dict[str, HostArray]:
 
 
 def model_from(
-    tensors: Mapping[str, HostArray], spec: Spec, activations: Sequence[Activation]
+    tensors: Mapping[str, NumpyArray], spec: Spec, activations: Sequence[Activation]
 ) -> Model:
     known = {*ACTIVATIONS, *(f.name for f in activations)}
     for layer in spec["network"]["layers"]:
@@ -158,7 +158,7 @@ def model_from(
                 "supply it with load(path, activations=[...])"
             )
     network = network_from_spec(spec["network"], activations)
-    params: list[dict[str, HostArray]] = [{} for _ in network.layers]
+    params: list[dict[str, NumpyArray]] = [{} for _ in network.layers]
     dtypes = set()
     for block in network.blocks:
         name = f"layers.{block.layer}.{block.name}"
@@ -183,7 +183,7 @@ def model_from(
     return Model(network, network.flatten(params), loss, scale, shift, dict(spec["config"]), names)
 
 
-def run_from(tensors: Mapping[str, HostArray], progress: Spec, model: Model) -> Run:
+def run_from(tensors: Mapping[str, NumpyArray], progress: Spec, model: Model) -> Run:
     state = state_from(tensors)
     like = initial_state(model.network, Hyperparameters(dtype=str(model.theta.dtype)))
     like = like._replace(slots=(like.theta,) * len(state.slots))
@@ -214,13 +214,13 @@ def report_from_json(spec: Spec) -> Report:
     return Report(**{**figures, "epoch": spec["epoch"]})
 
 
-def state_tensors(state: State) -> dict[str, HostArray]:
+def state_tensors(state: State) -> dict[str, NumpyArray]:
     """The training state by name: ``state.theta``, ``state.slots.0``, ``state.t``, ..."""
     named = {f"state.{name}": a for name, a in state._asdict().items() if name != "slots"}
     return {**named, **{f"state.slots.{i}": slot for i, slot in enumerate(state.slots)}}
 
 
-def state_from(tensors: Mapping[str, HostArray]) -> State:
+def state_from(tensors: Mapping[str, NumpyArray]) -> State:
     n_slots = sum(name.startswith("state.slots.") for name in tensors)
     slots = tuple(tensors[f"state.slots.{i}"] for i in range(n_slots))
     named = {name: tensors[f"state.{name}"] for name in State._fields if name != "slots"}

@@ -18,20 +18,20 @@ from safetensors import SafetensorError
 
 from .errors import CheckpointError, UsageError, XpnetError
 from .files import write_atomically
+from .types import NumpyArray
 
-__all__ = ["FORMAT", "HostArray", "read", "refusing", "write"]
+__all__ = ["FORMAT", "read", "refusing", "write"]
 
 FORMAT = 1
 """The version of what the JSON means; files of every version up to this one can be read."""
 
-HostArray = np.ndarray[Any, Any]
 Spec = dict[str, Any]
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What a file with a right hash and a senseless content can make Python raise."""
 
 
-def write(path: Path, tensors: Mapping[str, HostArray], spec: Spec) -> None:
+def write(path: Path, tensors: Mapping[str, NumpyArray], spec: Spec) -> None:
     """Write tensors and JSON, atomically. Raises OSError; UsageError for what JSON cannot hold."""
     arrays = {
         name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()
@@ -45,7 +45,7 @@ def write(path: Path, tensors: Mapping[str, HostArray], spec: Spec) -> None:
     write_atomically(path, safetensors.numpy.save(arrays, metadata))
 
 
-def read(path: Path) -> tuple[dict[str, HostArray], Spec]:
+def read(path: Path) -> tuple[dict[str, NumpyArray], Spec]:
     """The tensors and the JSON of a file; only an undamaged file of ours gets through."""
     content = path.read_bytes()
     try:
@@ -67,7 +67,7 @@ def read(path: Path) -> tuple[dict[str, HostArray], Spec]:
         return tensors, dict(json.loads(metadata["xpnet"]))
 
 
-def fingerprint(tensors: Mapping[str, HostArray], metadata: Mapping[str, str]) -> str:
+def fingerprint(tensors: Mapping[str, NumpyArray], metadata: Mapping[str, str]) -> str:
     """SHA-256 over the metadata and the name, dtype, shape and bytes of each tensor."""
     digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
     for name in sorted(tensors):

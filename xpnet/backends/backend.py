@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import UsageError, check_choice
 from ..ops import Ops
 from ..random import permutation
-from ..types import Array, Namespace
+from ..types import Array, Namespace, NumpyArray
 from .link import Link
 
 __all__ = ["GRAPH", "PRECISION", "Backend", "ManySteps"]
@@ -123,11 +123,11 @@ class Backend:
             return self.from_host(array)
         return self.xp.asarray(self.xp.from_dlpack(array), copy=True)
 
-    def from_host(self, host: np.ndarray[Any, Any]) -> Array:
+    def from_host(self, host: NumpyArray) -> Array:
         """A copy of ``host`` on the device."""
         return self.xp.asarray(host, device=self.device, copy=True)
 
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: Array) -> NumpyArray:
         """A copy of ``array`` on the host. Waits for the device."""
         return np.array(array)  # sync: this is the one way back to the host
 

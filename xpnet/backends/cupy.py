@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import UsageError, check_choice
 from ..ops import Ops
-from ..types import Array
+from ..types import Array, NumpyArray
 from .backend import GRAPH, PRECISION, Backend, Data, State, StepFunction
 from .cuda import CudaOps
 from .cuda.captured import CapturedStep
@@ -78,7 +78,7 @@ class CupyBackend(Backend):
         with explaining(), self.device:
             return super().loop(step, state, data, n)
 
-    def from_host(self, host: np.ndarray[Any, Any]) -> Array:
+    def from_host(self, host: NumpyArray) -> Array:
         with explaining(), self.device:
             return cupy.array(host, order="C")  # whatever the host's: kernels read rows
 
@@ -97,9 +97,9 @@ class CupyBackend(Backend):
     def link(self) -> CupyLink:
         return CupyLink(self.device)
 
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: Array) -> NumpyArray:
         with explaining():
-            host: np.ndarray[Any, Any] = np.array(cupy.asnumpy(array))  # sync: the one way back
+            host: NumpyArray = np.array(cupy.asnumpy(array))  # sync: the one way back
         return host
 
 

@@ -15,7 +15,7 @@ from jax import lax
 from .. import random
 from ..errors import BackendError, UsageError
 from ..ops import Ops
-from ..types import Array
+from ..types import Array, NumpyArray
 from .adam import adam_rate
 from .backend import PRECISION, Backend, Data, ManySteps, State, StepFunction
 from .scoped import Scope, ScopedOps
@@ -188,7 +188,7 @@ class JaxBackend(Backend):
                 "set the environment variable JAX_ENABLE_X64=1"
             )
 
-    def from_host(self, host: np.ndarray[Any, Any]) -> Array:
+    def from_host(self, host: NumpyArray) -> Array:
         self.check_dtype(str(host.dtype))
         return xp.array(host, device=self.device, copy=True)
 

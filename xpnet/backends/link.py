@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol, TypeAlias
 
-import numpy as np
-
-from ..types import Array
+from ..types import Array, NumpyArray
 
 __all__ = ["Event", "Link", "Queue"]
 
@@ -23,7 +21,7 @@ class Link(Protocol):
     While it copies it keeps all the memory that it gave.
     """
 
-    def host_memory(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    def host_memory(self, shape: tuple[int, ...], dtype: Any) -> NumpyArray:
         """Memory of the host that the device can read by itself, whatever is in it."""
 
     def device_memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -32,7 +30,7 @@ class Link(Protocol):
     def event(self) -> Event:
         """An event that is not recorded yet."""
 
-    def copy(self, host: np.ndarray[Any, Any], place: Array) -> None:
+    def copy(self, host: NumpyArray, place: Array) -> None:
         """Put into the copy queue: place[...] = host. Both are contiguous, and of the link."""
 
     def record(self, queue: Queue, event: Event) -> None:

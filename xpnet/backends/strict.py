@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import check_choice
-from ..types import Array
+from ..types import Array, NumpyArray
 from .backend import Backend
 
 __all__ = ["load", "of"]
@@ -18,7 +16,7 @@ DEVICES = {"cpu": "CPU_DEVICE", "device1": "device1", "device2": "device2"}
 class StrictBackend(Backend):
     """``device1`` and ``device2`` refuse to mix with the CPU and with NumPy, as a GPU does."""
 
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: Array) -> NumpyArray:
         host = array.to_device(self.xp.Device("CPU_DEVICE"))  # sync: the one way back to the host
         return np.array(host)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from ..network import Network, mlp
 from ..optim import SGD, AdamW, Momentum
 from ..schedules import Constant
 from ..source import epoch_order
-from ..types import Array, Loss
+from ..types import Array, Loss, NumpyArray
 
 __all__ = ["SWEEPS", "WORKLOADS", "Workload", "scaled"]
 
@@ -113,7 +112,7 @@ class Workload:
             beta2=rule.beta2, eps=rule.eps, weight_decay=rule.weight_decay,
         )  # fmt: skip
 
-    def order(self, k: int) -> np.ndarray[Any, Any]:
+    def order(self, k: int) -> NumpyArray:
         """The order in which pass ``k`` visits the samples, (n,) int32: that of xpnet's engine."""
         numpy = backends.get("numpy")
         return np.asarray(epoch_order(numpy, self.hyperparameters(), k, self.n))

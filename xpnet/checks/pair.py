@@ -10,7 +10,7 @@ import numpy as np
 from .. import backends
 from ..backends import Backend
 from ..errors import UsageError
-from ..types import Array, Namespace
+from ..types import Array, Namespace, NumpyArray
 from .cases import convert
 from .compare import TOLERANCES, Tolerance, row
 
@@ -45,7 +45,7 @@ class Pair:
         self.backend.check_dtype(dtype)
         return convert(value, dtype, self.backend.asarray)
 
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: Array) -> NumpyArray:
         """An array of ``xp`` on the host; an array of any other library is refused."""
         if not isinstance(array, bool | int | float | complex):
             found = backends.of(array)

@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..hyperparameters import Hyperparameters
 from ..spec import Spec
+from ..types import NumpyArray
 from .options import Command, Number
 from .sources import LABEL_COLUMN, MNIST, describe_data, read_data, refusing_data
 
@@ -192,8 +193,8 @@ def named_count(found: int, classes: int | None, what: str) -> int:
 
 
 def weigh(
-    y: np.ndarray[Any, Any], loss: str, class_weights: str | tuple[float, ...], n_out: int
-) -> np.ndarray[Any, Any]:
+    y: NumpyArray, loss: str, class_weights: str | tuple[float, ...], n_out: int
+) -> NumpyArray:
     """The weight (n,) of each sample by its class, for one label a sample."""
     n_classes = n_out
     if loss == "bce" and n_out == 1 and np.isin(y, (0, 1)).all():

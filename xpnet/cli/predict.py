@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -16,6 +16,7 @@ from ..checkpoint import Model
 from ..datasets.features import read_features
 from ..datasets.images import BOX, SIDE, is_png, mnist_digit, read_png
 from ..errors import DataError, UsageError
+from ..types import NumpyArray
 from .options import FILE, common, emit, place_of, remark, where
 from .sources import MNIST, label_column, max_bytes, refusing_data
 from .verdicts import Verdicts, verdicts_of
@@ -27,7 +28,7 @@ class Samples(NamedTuple):
     """The rows X (n, n_in) of a file; ``done`` says what was done to a picture, or nothing."""
 
     path: Path
-    X: np.ndarray[Any, Any]
+    X: NumpyArray
     done: str
 
 
@@ -126,7 +127,7 @@ def levels(model: Model) -> tuple[float, float]:
     return 0, 255 if hasattr(model.scale, "shape") else round(1 / model.scale, 3)
 
 
-def outputs(model: Model, place: Backend, samples: Samples) -> np.ndarray[Any, Any]:
+def outputs(model: Model, place: Backend, samples: Samples) -> NumpyArray:
     """The network's output (n, n_out) in float64, on the host."""
     network, theta, _loss, scale, shift, *_ = model
     with refusing_data(str(samples.path)):

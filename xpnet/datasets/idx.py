@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import os
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from ..errors import DataError
+from ..types import NumpyArray
 from .unpack import MAX_BYTES, check_size, opened, read_up_to
 
 __all__ = ["read_idx"]
@@ -21,7 +22,7 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 MAX_DIMENSIONS = 64  # what NumPy can hold
 
 
-def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> np.ndarray[Any, Any]:
+def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> NumpyArray:
     """The array in an IDX file, in the machine's byte order; ``.gz`` is unpacked.
 
     Raises DataError, which names the file, where it is damaged, is no IDX file, unpacks to more
@@ -31,7 +32,7 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> np.nda
         return parse(os.fspath(path), file, max_bytes)
 
 
-def parse(path: str, file: IO[bytes], max_bytes: int) -> np.ndarray[Any, Any]:
+def parse(path: str, file: IO[bytes], max_bytes: int) -> NumpyArray:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[3] == 0:
         raise DataError(f"{path}: no IDX file: it must begin 00 00 TYPE NDIM, not {magic.hex(' ')}")

@@ -7,9 +7,8 @@ from typing import Any
 
 import cupy
 import cupyx
-import numpy as np
 
-from ...types import Array
+from ...types import Array, NumpyArray
 from ..link import Queue
 
 __all__ = ["CupyLink"]
@@ -29,9 +28,9 @@ class CupyLink:
         # memory that goes back to its pool is given away at once, even if a copy is under way
         weakref.finalize(self, self.stream.synchronize).atexit = False
 
-    def host_memory(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    def host_memory(self, shape: tuple[int, ...], dtype: Any) -> NumpyArray:
         with self.device:
-            array: np.ndarray[Any, Any] = cupyx.empty_pinned(shape, dtype)
+            array: NumpyArray = cupyx.empty_pinned(shape, dtype)
         self.kept.append(array)
         return array
 
@@ -45,7 +44,7 @@ class CupyLink:
         with self.device:
             return cupy.cuda.Event(disable_timing=True)
 
-    def copy(self, host: np.ndarray[Any, Any], place: Array) -> None:
+    def copy(self, host: NumpyArray, place: Array) -> None:
         with self.device:
             place.set(host, stream=self.stream)
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import array_api_compat.torch as xp
-import numpy as np
 import torch
 
 from ...errors import BackendError
 from ...ops import Ops
-from ...types import Array
+from ...types import Array, NumpyArray
 from ..backend import PRECISION, Backend
 from ..scoped import Scope, ScopedOps
 from .ops import TorchOps
@@ -55,11 +54,11 @@ class TorchBackend(Backend):
     def reference_ops(self) -> Ops:
         return ScopedOps(self.xp, self.device, multiplying(self.precision))
 
-    def from_host(self, host: np.ndarray[Any, Any]) -> Array:
+    def from_host(self, host: NumpyArray) -> Array:
         return torch.tensor(host, device=self.device)
 
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        host: np.ndarray[Any, Any] = array.detach().cpu().numpy().copy()  # sync: the one way back
+    def to_numpy(self, array: Array) -> NumpyArray:
+        host: NumpyArray = array.detach().cpu().numpy().copy()  # sync: the one way back
         return host
 
 

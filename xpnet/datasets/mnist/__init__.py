@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...data import Dataset
 from ...errors import DataError
+from ...types import NumpyArray
 from ..idx import read_idx
 
 __all__ = ["mnist"]
@@ -45,7 +45,7 @@ def part(folder: Path, name: str) -> Dataset:
     return Dataset(images.reshape(len(images), -1), labels, scale=SCALE)
 
 
-def read_checked(path: Path) -> np.ndarray[Any, Any]:
+def read_checked(path: Path) -> NumpyArray:
     array = read_idx(path)
     header = bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, ">u4").tobytes()
     digest = hashlib.sha256(header)
