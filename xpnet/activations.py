@@ -66,7 +66,8 @@ def positive_part(xp: Namespace, z: Array) -> Array:
 
 def elu(xp: Namespace, z: Array) -> Array:
     """z for z > 0, else exp(z) - 1."""
-    return xp.where(z > 0, z, xp.expm1(z - positive_part(xp, z)))
+    negative_part = z - positive_part(xp, z)  # expm1 of a large z would overflow
+    return xp.where(z > 0, z, xp.expm1(negative_part))
 
 
 def silu_derivative(xp: Namespace, z: Array) -> Array:
@@ -76,7 +77,7 @@ def silu_derivative(xp: Namespace, z: Array) -> Array:
 
 
 def gelu(xp: Namespace, z: Array) -> Array:
-    """z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) (Hendrycks and Gimpel, 2016)."""
+    """z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))), the tanh form (Hendrycks and Gimpel 2016)."""
     return 0.5 * z * (1.0 + xp.tanh(GELU_C * (z + GELU_CUBIC * z * z * z)))
 
 

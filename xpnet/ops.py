@@ -1,9 +1,9 @@
 """The primitives that everything else is made of, in plain Array API: the reference.
 
 Read this first; ``types`` says what the names mean and what the small records hold. A backend
-may override any primitive with something faster that computes the same; deleting such an
-override changes nothing but the speed. An argument marked ``*`` is donated: an override may
-overwrite it, so the caller goes on with what is returned.
+may override any primitive with something faster that computes the same up to rounding, and such
+an override can be deleted at the cost of speed alone. An argument marked ``*`` is donated: an
+override may overwrite it, so the caller goes on with what is returned.
 
 Shapes: x (m, n_in) has one sample a row, W (n_in, n_out), b (n_out,), logits (m, C) one column
 a class; theta, g and slots (n,). All floats have one dtype.

@@ -88,7 +88,7 @@ class Run(NamedTuple):
         return self.state.theta if self.kept is None else self.kept
 
     def finished(self, epochs: int, patience: int | None) -> bool:
-        """Whether all epochs are done, or the last ``patience`` lowered no validation loss."""
+        """Whether all epochs are done, or ``patience`` of them without a lower validation loss."""
         stale = self.epoch - self.kept_epoch if self.kept is not None else 0
         return self.epoch >= epochs or (patience is not None and stale >= patience)
 

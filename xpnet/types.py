@@ -2,8 +2,9 @@
 
 Names used everywhere: ``theta`` all parameters as one flat vector, ``g`` dLoss/dtheta, ``x`` a
 batch of inputs (one sample a row), ``y`` a layer's output, ``W`` and ``b`` weights (n_in, n_out)
-and biases (n_out,), ``t`` the number of steps done, ``lr`` the learning rate.
-``dA`` always means dLoss/dA and has the shape of A.
+and biases (n_out,), ``saved`` what forward leaves for backward, ``slots`` the vectors that an
+optimizer remembers, ``t`` the number of steps done, ``lr`` the learning rate, ``weight`` how much
+each sample counts. ``dA`` always means dLoss/dA and has the shape of A.
 """
 
 from __future__ import annotations

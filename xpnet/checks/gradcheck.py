@@ -30,10 +30,10 @@ TOLERANCE = {
 class BlockCheck(NamedTuple):
     """What was found of one block: a parameter such as ``layers.0.W``, or the input ``x``.
 
-    ``error`` is the worst of |analytic - numeric| / max(|analytic|, |numeric|, typical), over
-    ``n_checked`` directions and coordinates, where typical is ||g|| / sqrt(n) of the block;
-    ``where`` names that direction or coordinate. ``n_kinks`` were passed over: the loss has two
-    slopes there, and either is right.
+    ``error`` is the worst of (|analytic - numeric| - u) / max(|analytic|, |numeric|, typical) over
+    ``n_checked`` directions and coordinates, where u is how far the difference itself may be off
+    (see ``slope``) and typical is ||g|| / sqrt(n) of the block. ``where`` names the worst of them.
+    ``n_kinks`` were passed over: the loss has two slopes there, and either is right.
     """
 
     block: str
@@ -145,7 +145,7 @@ def gradient_on(
 def choose_probes(
     g: Array, n_directions: int, n_coordinates: int, rng: np.random.Generator
 ) -> list[Probe]:
-    """Random directions of unit length, the coordinates with the largest gradient, random ones."""
+    """Random directions, coordinates with the largest gradient, and random coordinates."""
     probes = []
     for i in range(n_directions):
         v = rng.normal(size=g.size)

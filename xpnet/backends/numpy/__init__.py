@@ -1,4 +1,4 @@
-"""NumPy: the default, on every machine."""
+"""NumPy: the backend that works on every machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Gradient descent on one sample at a time: the gradient x^T dz is never multiplied out.
 
 Most pixels of MNIST are 0, and where x_i = 0 the gradient of row i of W is 0, too: forward reads,
-and the update writes, the other rows alone.
+and the update writes, only the other rows.
 """
 
 from __future__ import annotations
