@@ -36,7 +36,7 @@ VECTORS = 8
 """Each as long as theta: theta, its gradient, the best theta so far, and copies on the way."""
 
 SHUFFLE_BYTES = 48
-"""For each sample, while an epoch's order is computed on the device; in the end it takes 4."""
+"""For each sample, while an epoch's order is computed on the device; the order itself takes 4."""
 
 
 class Source(Protocol):

@@ -169,7 +169,7 @@ def available(*, check: bool = False) -> list[Status]:
 
 
 def check_product(backend: Backend) -> None:
-    """Raise BackendError unless the backend multiplies two small matrices rightly."""
+    """Raise BackendError unless the backend multiplies two small matrices correctly."""
     A = np.arange(6, dtype=np.float32).reshape(2, 3)
     product = backend.to_numpy(backend.asarray(A) @ backend.asarray(A).T)
     if product.tolist() != [[5.0, 14.0], [14.0, 50.0]]:

@@ -1,4 +1,4 @@
-"""Adam with what is the same for all parameters computed once: one division less for each."""
+"""Adam with the factors that all parameters share computed once: one division less for each."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The judge: plain float64 NumPy, sharing no code with xpnet or a peer, that says who did the work.
 
-Rounding parts float32 trainings that do the same. So each contestant first trains a few steps of
+Rounding alone drives equal float32 trainings apart. So each contestant first trains a few steps of
 the workload, two short epochs, and must come out where float64 does: for every W and b the
-distance from there, relative to the way from the start, is at most ``SHORT``. That shows which
+distance from there, relative to that from the start, is at most ``SHORT``. That shows which
 samples form a batch, whether the last, smaller one counts, and every part of the update.
 Seen: 3e-6; with AdamW, which makes large steps of small gradients, up to 5e-3, and up to 4e-2
 for libraries that have no decoupled decay. The planted faults begin at 1e-1.

@@ -1,4 +1,4 @@
-"""Paragraphs of text, as wide as the terminal and no wider than is well read."""
+"""Paragraphs of text, as wide as the terminal, but no wider than is easy to read."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def predict(
 def read_samples(
     path: Path, model: Model, label_columns: tuple[str, ...], max_bytes: int
 ) -> Samples:
-    """The samples in a file, be it a picture or not."""
+    """The samples in a file of data, or the one in a picture."""
     if path.is_dir() or not is_png(path):
         return Samples(
             path, read_features(path, label_columns=label_columns, max_bytes=max_bytes), ""

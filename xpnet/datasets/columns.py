@@ -57,7 +57,7 @@ def read_first_line(
     weight_column: str | None,
     may_be_text: bool = False,
 ) -> Table:
-    """Delimiter, column names and roles from the first line, be it a header or a sample.
+    """Delimiter, column names and roles from the first line, which may be a header or a sample.
 
     Where ``label_columns`` is None there are features only. A sample is all numbers, but for its
     labels where these ``may_be_text``.
@@ -155,7 +155,7 @@ def split_line(path: Path, delimiter: str, number: int, line: str) -> list[str]:
 
 
 def is_float(cell: str) -> bool:
-    """Whether a cell is a number, be it infinite or NaN."""
+    """Whether a cell is a number; infinite and NaN count as numbers."""
     try:
         float(cell)
     except ValueError:

@@ -136,7 +136,7 @@ def cross_entropy(xp: Namespace, p: Array, y: Array) -> Array:
 
 
 def count_right(xp: Namespace, out: Array, y: Array) -> Array:
-    """The number of samples classified rightly, 0-d int32.
+    """The number of samples classified correctly, 0-d int32.
 
     The largest of several outputs names the class; one output says yes above 1/2.
     """

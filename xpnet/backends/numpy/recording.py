@@ -17,7 +17,7 @@ REDUCTIONS = {
     np.max: np.maximum.reduce,
     np.all: np.logical_and.reduce,
 }
-"""What these functions do in the end, without the Python before it."""
+"""What these functions end in, without the Python that leads there."""
 
 
 class Recording:
