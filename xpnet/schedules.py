@@ -1,7 +1,8 @@
 """Schedules: how the learning rate changes over the training, as a factor on the base rate.
 
 A schedule is called once an epoch. It is given ``t`` (n,), for each step of that epoch the number
-of steps done before it, and the numbers of steps in an epoch and in the whole training.
+of steps done before it, and the numbers of steps in an epoch and in the whole training. It computes
+on the host, in NumPy: the rates are the same on every backend.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from .errors import check_not_negative, check_positive
-from .types import Array, Namespace
+from .types import NumpyArray
 
 __all__ = ["SCHEDULES", "Constant", "Cosine", "Exponential", "OneCycle", "Schedule", "Step"]
 
@@ -28,20 +31,17 @@ class Schedule:
     def __post_init__(self) -> None:
         check_not_negative("warm-up", self.warmup)
 
-    def __call__(
-        self, xp: Namespace, t: Array, dtype: object, epoch_steps: int, total_steps: int
-    ) -> Array:
-        """The factors (n,) of ``dtype``; ``t`` (n,) int32."""
-        t = xp.astype(t, dtype)
-        factor = self.curve(xp, t, epoch_steps, total_steps)
+    def __call__(self, t: NumpyArray, epoch_steps: int, total_steps: int) -> NumpyArray:
+        """The factors (n,); ``t`` (n,) is of a float dtype, and so are they."""
+        factor = self.curve(t, epoch_steps, total_steps)
         warm = self.warmup * epoch_steps
         if warm > 1:
-            factor = factor * xp.where(t + 1.0 < warm, (t + 1.0) / warm, xp.ones_like(t))
+            factor = factor * np.where(t + 1.0 < warm, (t + 1.0) / warm, np.ones_like(t))
         return factor
 
-    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
-        """The factors (n,) before warm-up, ``t`` (n,) a float."""
-        return xp.ones_like(t)
+    def curve(self, t: NumpyArray, epoch_steps: int, total_steps: int) -> NumpyArray:
+        """The factors (n,) before warm-up."""
+        return np.ones_like(t)
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Step(Schedule):
         check_positive("the epochs between two steps of the schedule", self.every)
         check_positive("gamma", self.gamma)
 
-    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
+    def curve(self, t: NumpyArray, epoch_steps: int, total_steps: int) -> NumpyArray:
         # half a step more, so that rounding cannot take a whole quotient below its floor
-        return xp.exp(math.log(self.gamma) * xp.floor((t + 0.5) / (self.every * epoch_steps)))
+        return np.exp(math.log(self.gamma) * np.floor((t + 0.5) / (self.every * epoch_steps)))
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ class Exponential(Schedule):
         super().__post_init__()
         check_positive("gamma", self.gamma)
 
-    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
-        return xp.exp(math.log(self.gamma) * (t / epoch_steps))
+    def curve(self, t: NumpyArray, epoch_steps: int, total_steps: int) -> NumpyArray:
+        return np.exp(math.log(self.gamma) * (t / epoch_steps))
 
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """(1 + cos(pi t / total_steps)) / 2, from 1 down to 0 (Loshchilov and Hutter 2017)."""
 
-    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
-        return half_cosine(xp, t / total_steps, 1.0, 0.0)
+    def curve(self, t: NumpyArray, epoch_steps: int, total_steps: int) -> NumpyArray:
+        return half_cosine(t / total_steps, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,19 @@ class OneCycle(Schedule):
         check_not_negative("start", self.start)
         check_not_negative("end", self.end)
 
-    def curve(self, xp: Namespace, t: Array, epoch_steps: int, total_steps: int) -> Array:
+    def curve(self, t: NumpyArray, epoch_steps: int, total_steps: int) -> NumpyArray:
         peak = self.rise * total_steps - 1.0
         last = total_steps - 1.0
         if peak <= 0:
-            return half_cosine(xp, t / max(last, 1.0), 1.0, self.end)
-        up = half_cosine(xp, t / peak, self.start, 1.0)
-        down = half_cosine(xp, (t - peak) / (last - peak), 1.0, self.end)
-        return xp.where(t <= peak, up, down)
+            return half_cosine(t / max(last, 1.0), 1.0, self.end)
+        up = half_cosine(t / peak, self.start, 1.0)
+        down = half_cosine((t - peak) / (last - peak), 1.0, self.end)
+        return np.where(t <= peak, up, down)
 
 
-def half_cosine(xp: Namespace, s: Array, a: float, b: float) -> Array:
+def half_cosine(s: NumpyArray, a: float, b: float) -> NumpyArray:
     """From ``a`` at s = 0 to ``b`` at s = 1 along half a cosine."""
-    return b + (a - b) / 2.0 * (1.0 + xp.cos(math.pi * s))
+    return b + (a - b) / 2.0 * (1.0 + np.cos(math.pi * s))
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import array_api_compat.numpy as host
 import numpy as np
 
 from . import backends
@@ -149,6 +148,6 @@ def epoch_rates(backend: Backend, hp: Hyperparameters, epoch: int, n: int) -> Ar
     They are computed on the host: the same everywhere, and one copy in place of many small calls.
     """
     n_steps = -(-n // min(hp.batch_size, n))
-    t = np.arange(n_steps, dtype=np.int32) + np.int32(epoch * n_steps)
-    factors = hp.schedule(host, t, getattr(np, hp.dtype), n_steps, n_steps * hp.epochs)
+    t = np.arange(epoch * n_steps, (epoch + 1) * n_steps).astype(hp.dtype)
+    factors = hp.schedule(t, n_steps, n_steps * hp.epochs)
     return backend.asarray(hp.optimizer.lr * factors)
