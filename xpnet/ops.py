@@ -204,8 +204,7 @@ class Ops:
             gap = xp.zeros((offset - end,), dtype=block.dtype, device=self.device)
             parts += [gap, xp.reshape(block, (-1,))]
             end = offset + math.prod(block.shape)
-        parts.append(xp.zeros((n - end,), dtype=blocks[0].dtype, device=self.device))
-        return xp.concat(parts)
+        return xp.concat([*parts, xp.zeros((n - end,), dtype=blocks[0].dtype, device=self.device)])
 
     def add(self, total: Array | None, g: Array) -> Array:
         """total* + g, or a copy of ``g`` where there is no total yet."""
