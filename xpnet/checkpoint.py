@@ -21,7 +21,7 @@ from .data import check_scaling
 from .errors import CheckpointError, UsageError, check_count
 from .hyperparameters import Hyperparameters
 from .losses import LOSSES, BinaryCrossEntropy, SoftmaxCrossEntropy
-from .network import Network
+from .network import DTYPES, Network, check_theta
 from .spec import Spec, build, describe, network_from_spec, network_spec
 from .state import Report, Run, State, initial_state
 from .tensorfile import read, refusing, write
@@ -29,7 +29,6 @@ from .types import Array, Loss, NumpyArray
 
 __all__ = ["Checkpoint", "Model", "load", "load_checkpoint", "save", "save_checkpoint"]
 
-DTYPES = ("float32", "float64")
 
 Path_ = str | os.PathLike[str]
 
@@ -133,11 +132,7 @@ def check_names(names: Sequence[str], network: Network, loss: Loss) -> None:
 def weights(model: Model) -> dict[str, NumpyArray]:
     """The parameters by name: ``layers.0.W``, ``layers.0.b``, ...; and what scales the input."""
     network, theta = model.network, model.theta
-    if theta.shape != (network.n_theta,) or str(theta.dtype) not in DTYPES:
-        raise UsageError(
-            f"theta must be ({network.n_theta},) of {' or '.join(DTYPES)} for this network, "
-            f"not {theta.shape} of {theta.dtype}"
-        )
+    check_theta(network, theta)
     named = {
         f"layers.{i}.{name}": array
         for i, layer in enumerate(network.split(np, theta))

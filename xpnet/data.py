@@ -46,7 +46,7 @@ class Dataset:
         n_rows = int(self.X.shape[0]) if getattr(self.X, "shape", ()) else 0
         for name in ("X", "y", "weight"):
             array = getattr(self, name)
-            if array is None:
+            if array is None and name == "weight":
                 continue
             if not hasattr(array, "shape"):
                 raise DataError(f"{name} must be an array, not a {type(array).__name__}")
@@ -54,7 +54,8 @@ class Dataset:
                 raise DataError(f"{name} has shape {array.shape}, but X has {n_rows} samples")
         if len(self.X.shape) != 2:
             raise DataError(
-                f"X must have one row a sample and one column a feature, not {self.X.shape}"
+                f"X must have one row a sample and one column a feature, not {self.X.shape}: "
+                "X.reshape(len(X), -1)"
             )
         if n_rows == 0:
             raise DataError("the dataset is empty: there is no sample in X")
@@ -158,9 +159,9 @@ class Dataset:
     def to(self, place: Callable[[Array], Array], dtype: str) -> Dataset:
         """For training with ``dtype``, its arrays (NumPy) cast and moved by ``place``.
 
-        Whole targets become int32 where they fit, other targets and weights ``dtype``. X stays as
-        it is, except that floats become ``dtype`` and booleans uint8. Raises DataError for a value
-        that is too big for ``dtype``.
+        Labels (n,) become int32; targets (n, k), real ones, whole ones too big for int32, and
+        weights become ``dtype``. X stays as it is, except that floats become ``dtype`` and booleans
+        uint8. Raises DataError for a value that is too big for ``dtype``.
         """
         X = as_float("X", self.X, dtype) if self.X.dtype.kind == "f" else self.X
         X = X.astype(np.uint8) if X.dtype.kind == "b" else X
@@ -171,6 +172,14 @@ class Dataset:
             for name, array in (("shift", self.shift), ("scale", self.scale))
         )
         return Dataset(place(X), place(y), weight, scale, shift, self.names)
+
+
+def check_dataset(what: str, data: object) -> None:
+    """Raise UsageError unless ``data`` is a Dataset."""
+    if not isinstance(data, Dataset):
+        raise UsageError(
+            f"{what} must be a Dataset, not a {type(data).__name__}: xpnet.Dataset(X, y)"
+        )
 
 
 def check_scaling(shift: Array | None, scale: Array | float) -> None:
@@ -199,13 +208,14 @@ def check_weight(w: Array) -> None:
 
 
 def as_target(y: Array, dtype: str) -> Array:
-    """``y`` (NumPy) as int32 where it can be, else as ``dtype``."""
-    return y.astype(np.int32) if fits_int32(y) else as_float("y", y, dtype)
+    """``y`` (NumPy) as int32 where it may hold labels, else as ``dtype``."""
+    return y.astype(np.int32) if may_be_labels(y) else as_float("y", y, dtype)
 
 
-def fits_int32(y: Array) -> bool:
-    """Whether ``y`` (NumPy) holds whole numbers that int32 can hold."""
-    return y.dtype.kind in "uib" and bool(y.min() >= -(2**31) and y.max() < 2**31)
+def may_be_labels(y: Array) -> bool:
+    """Whether ``y`` (NumPy) is one whole number a sample, and int32 can hold them."""
+    whole = y.ndim == 1 and y.dtype.kind in "uib"
+    return whole and bool(y.min() >= -(2**31) and y.max() < 2**31)
 
 
 def as_float(name: str, array: Array, dtype: str, first_row: int = 0) -> Array:

@@ -9,10 +9,11 @@ import numpy as np
 
 from . import backends
 from .backends import Backend
-from .data import Dataset, number_or_array
+from .data import Dataset, check_dataset, number_or_array
+from .errors import DataError
 from .host_data import HostDataset, placed
 from .losses import SoftmaxCrossEntropy
-from .network import Network
+from .network import Network, check_theta
 from .ops import Ops
 from .types import Array, Loss, NumpyArray
 
@@ -80,6 +81,8 @@ def within_reach(
     say: Say,
 ) -> Dataset:
     """``dataset`` on the device, or ready to be sent there in parts; ``say`` is then told why."""
+    check_theta(network, theta)
+    check_dataset("what is evaluated", dataset)
     dtype = str(theta.dtype).rpartition(".")[2]
     reserve = batch_bytes(network, BATCH, dtype)
     data = placed(dataset, network.n_in, network.n_out, loss, backend, dtype, reserve)
@@ -136,9 +139,10 @@ def predict(
 
     These are logits if the network was trained with a cross-entropy. ``X`` (m, n_in) is of any
     real dtype; ``scale`` and ``shift`` are as in ``Dataset``. Raises UsageError where X and theta
-    live in different places.
+    live in different places or theta does not fit the network, DataError where X does not.
     """
     backend = backends.common(theta, X)
+    check_fits(network, theta, X)
     ops, scale = backend.ops(), number_or_array(scale)
     blocks = []
     with backend.explaining():
@@ -183,10 +187,28 @@ def gradients(
     """The mean loss (0-d) of a batch, dLoss/dtheta (n_theta,) and dLoss/dx (m, n_in).
 
     ``x`` (m, n_in) has theta's dtype, ``weight`` (m,) makes it a weighted mean. Raises UsageError
-    where the arrays live in different places.
+    where the arrays live in different places or theta does not fit the network, DataError where
+    the others do not; the values of targets on a device are not looked at.
     """
     ops = backends.common(theta, x, target, weight).ops()
     loss = loss or SoftmaxCrossEntropy()
+    check_fits(network, theta, x)
+    for name, array in (("target", target), ("weight", weight)):
+        if array is not None and tuple(array.shape[:1]) != (x.shape[0],):
+            raise DataError(f"{name} has shape {tuple(array.shape)}, but x {x.shape[0]} samples")
+    if isinstance(target, np.ndarray):  # a label too high would be one of the next sample
+        loss.check_target(network.n_out, target)
+    if len(target.shape) > 1:
+        target = ops.xp.astype(target, theta.dtype, copy=False)
     result, g, dx = network.loss_and_grad(ops, theta, x, target, loss, weight=weight, need_dx=True)
     total = x.shape[0] if weight is None else ops.xp.sum(weight)
     return result.loss_sum / total, g, dx
+
+
+def check_fits(network: Network, theta: Array, X: Array) -> None:
+    """Raise UsageError or DataError unless ``theta`` and ``X`` (m, n_in) are for ``network``."""
+    check_theta(network, theta)
+    if len(X.shape) != 2 or X.shape[0] == 0 or X.shape[1] != network.n_in:
+        raise DataError(
+            f"X must be (m, {network.n_in}) with m > 0 for this network, not {tuple(X.shape)}"
+        )

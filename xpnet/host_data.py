@@ -110,7 +110,7 @@ def bytes_a_sample(data: Dataset, dtype: str) -> int:
     """What a sample of ``data``, on the host, takes on the device; floats become ``dtype``."""
     real = np.dtype(dtype).itemsize
     x_item = real if data.X.dtype.kind == "f" else data.X.dtype.itemsize
-    y_item = real if data.y.dtype.kind == "f" else 4
+    y_item = real if data.y.dtype.kind == "f" or data.y.ndim > 1 else 4
     weight = 0 if data.weight is None else real
     return int(math.prod(data.X.shape[1:]) * x_item + math.prod(data.y.shape[1:]) * y_item + weight)
 

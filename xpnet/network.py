@@ -22,10 +22,12 @@ from .ops import Ops
 from .random import check_seed
 from .types import Array, Layer, Loss, LossResult, Namespace, Noise, NumpyArray, Params
 
-__all__ = ["Block", "Gradients", "Network", "mlp"]
+__all__ = ["DTYPES", "Block", "Gradients", "Network", "check_theta", "mlp"]
 
 ALIGNMENT = 64
 """Elements: 256 bytes of float32, the most that a matrix product may ask of an address."""
+
+DTYPES = ("float32", "float64")
 
 
 class Block(NamedTuple):
@@ -207,6 +209,19 @@ class Network:
         result = loss(ops, out, target, weight, scale)
         dx, g = self.backward(ops, theta, saved, result.dout, need_dx)
         return Gradients(result, g, dx)
+
+
+def check_theta(network: Network, theta: Array) -> None:
+    """Raise UsageError unless ``theta`` has the length of the network's, and a dtype of DTYPES.
+
+    Weights of another network may give results otherwise, and wrong ones.
+    """
+    shape, dtype = tuple(theta.shape), str(theta.dtype).rpartition(".")[2]
+    if shape != (network.n_theta,) or dtype not in DTYPES:
+        raise UsageError(
+            f"theta must be ({network.n_theta},) of {' or '.join(DTYPES)} for this network, "
+            f"not {shape} of {dtype}"
+        )
 
 
 def aligned(n: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import backends
 from .backends import Backend
-from .data import Dataset
+from .data import Dataset, check_dataset
 from .errors import TrainingError
 from .evaluation import Say, evaluate_on_device
 from .host_data import HostDataset, placed
@@ -45,6 +45,9 @@ def fit(
     validation set, else the newest. Raises UsageError, DataError, TrainingError where the loss is
     no longer finite, and DeviceError or OutOfDeviceMemoryError where a GPU fails.
     """
+    check_dataset("train", train)
+    if validation is not None:
+        check_dataset("validation", validation)
     if backend is None:
         others = [] if validation is None else [validation.X]
         backend = backends.accelerated(backends.common(train.X, train.y, *others))
