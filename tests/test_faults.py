@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from commands import TINY, command, environment, little_mnist, start, the_error, xpnet
 
@@ -246,6 +247,22 @@ def test_an_error_of_the_disk_while_writing_names_the_file(tmp_path, run, monkey
     assert names(tmp_path) == ["c"]
 
 
+@posix
+@pytest.mark.parametrize("flag", ["--save", "--checkpoint"])
+@pytest.mark.parametrize("read", ["--data", "--labels"])
+def test_what_is_read_is_not_written_over(tmp_path, run, read, flag):
+    paths = {"--data": tmp_path / "x.npy", "--labels": tmp_path / "y.npy"}
+    np.save(paths["--data"], np.eye(4))
+    np.save(paths["--labels"], np.array([0, 1, 0, 1]))
+    before = paths[read].read_bytes()
+    (tmp_path / "other").symlink_to(paths[read])
+    inputs = [word for name, path in paths.items() for word in (name, path)]
+    code, _, err = run(*ONE_EPOCH, *inputs, flag, tmp_path / "other")
+    assert code == 2
+    assert f"{read} and {flag} name the same file: give each its own" in the_error(err)
+    assert paths[read].read_bytes() == before
+
+
 # ---- streams ---------------------------------------------------------------------------------
 
 
@@ -260,6 +277,17 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path, form):
     assert process.returncode == 74
     assert "standard output: Broken pipe: the program that read it has ended" in the_error(err)
     assert load_checkpoint(path).run.epoch >= 1
+
+
+@posix
+def test_a_table_whose_reader_goes_away_is_no_internal_error(tmp_path, run):
+    assert run(*ONE_EPOCH, "--save", tmp_path / "model")[0] == 0
+    reading, writing = os.pipe()
+    os.close(reading)
+    code, _, err = xpnet("show", tmp_path / "model", stdout=writing)
+    os.close(writing)
+    assert code == 74
+    assert "standard output: Broken pipe: the program that read it has ended" in the_error(err)
 
 
 @posix

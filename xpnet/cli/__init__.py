@@ -125,6 +125,8 @@ def describe_error(error: BaseException) -> tuple[str, int]:
             return error.format_message(), error.exit_code
         case XpnetError():
             return str(error), error.exit_code
+        case SystemExit(__context__=BrokenPipeError() as cause):  # rich's, for tables and bars
+            return describe_error(cause)
         case OSError(filename=None):
             silence_stdout()
             return f"standard output: {describe_os_error(error)}", INPUT_OUTPUT

@@ -101,8 +101,14 @@ def train(
     hp, options = resolve(options)
     place = place_of(backend, device, threads, hp.dtype)
     place = place.configured(precision=precision, graph=graph)
-    if save_path and checkpoint_path and save_path.resolve() == checkpoint_path.resolve():
-        raise UsageError("--save and --checkpoint name the same file: give each its own")
+    check_apart(
+        {
+            "--data": source["data"],
+            "--labels": source["labels"],
+            "--save": save_path,
+            "--checkpoint": checkpoint_path,
+        }
+    )
     if save_path:
         check_writable(save_path)
         remove_leftovers(save_path)
@@ -175,3 +181,11 @@ def train(
     )
     if watch is not None:
         show_verdicts(watch.verdicts(test_set, test), as_json)
+
+
+def check_apart(paths: dict[str, Path | None]) -> None:
+    """Raise UsageError where two of the flags name one file: it would be written over."""
+    flags: dict[Path, str] = {}
+    for flag, path in paths.items():
+        if path and (other := flags.setdefault(path.resolve(), flag)) != flag:
+            raise UsageError(f"{other} and {flag} name the same file: give each its own")
