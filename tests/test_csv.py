@@ -229,6 +229,7 @@ def test_the_fast_and_the_strict_parser_agree(tmp_path_factory, cells):
         (gzip.compress(b"0,1\n1,2\n", mtime=0), "line 1, byte 2: no UTF-8 text"),
         (GOOD + "-1,2,4\n", "line 3: the label -1 is negative"),
         (GOOD + "\n1.5,2,4\n", "line 4: the label 1.5 is no whole number"),
+        (GOOD + "-1.5,2,4\n", "line 3: the label -1.5 is no whole number: for real targets"),
         (GOOD + "1048576,2,4\n", "line 3: the label 1048576 is above 1,048,575"),
         ("7,1\n7,2\n7,3\n", "all 3 labels are 7: there is nothing to learn"),
     ],
@@ -237,6 +238,18 @@ def test_what_is_wrong_is_named_with_line_and_column(folder, text, message):
     assert message in refused(folder, text)
     if isinstance(text, str):
         assert message in refused(folder, text, name="t.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (",y,a", "column 1 of the header is empty"),
+        ("y,a,a", "column 3 of the header repeats 'a' of column 2"),
+    ],
+)
+def test_a_line_with_the_name_of_the_label_is_a_header(folder, header, why):
+    error = refused(folder, header + "\n0,1,3\n", label_columns=("y",))
+    assert error == f"line 1: {why}: give each column a name of its own"
 
 
 def test_a_wrong_line_far_down_has_its_number(folder):

@@ -72,7 +72,7 @@ def read_first_line(
     header = not is_sample(cells, label_columns if may_be_text else None)
     names = [cell.strip() for cell in cells] if header else [str(i + 1) for i in range(len(cells))]
     if header:
-        check_header(path, number, names)
+        check_header(path, number, names, label_columns or ())
     labels = [column(path, names, name) for name in label_columns or ()]
     weight = None if weight_column is None else column(path, names, weight_column)
     table = Table(path, delimiter, number, names, header, labels, weight, may_be_text)
@@ -109,10 +109,11 @@ def is_sample(cells: list[str], text_columns: tuple[str, ...] | None) -> bool:
     return not (all(map(is_whole, rest)) and len(set(rest)) == len(rest))
 
 
-def check_header(path: Path, number: int, names: list[str]) -> None:
+def check_header(path: Path, number: int, names: list[str], label_columns: tuple[str, ...]) -> None:
     """Raise DataError where a first line that is not all numbers is no header either.
 
-    Names are distinct and not empty; some may be whole numbers ("label,0,1,2").
+    Names are distinct and not empty; some may be whole numbers ("label,0,1,2"). A line with the
+    name of one of the ``label_columns`` was meant as a header.
     """
     first: dict[str, int] = {}
     for i, name in enumerate(names):
@@ -125,6 +126,11 @@ def check_header(path: Path, number: int, names: list[str]) -> None:
         else:
             first[name] = i
             continue
+        if set(label_columns) & set(names):
+            raise DataError(
+                f"{path}: line {number}: column {i + 1} of the header {why}: give each column a "
+                "name of its own"
+            )
         j = next(j for j, cell in enumerate(names) if not is_float(cell))
         raise DataError(
             f"{path}: line {number} is neither a sample (column {j + 1} is {shorten(names[j])}) "

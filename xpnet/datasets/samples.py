@@ -102,12 +102,12 @@ def class_labels(y: NumpyArray, where: Where) -> NumpyArray:
     label = numbers[i]
     if not np.isfinite(label):
         wrong = "is not finite: fill it in or remove the row"
+    elif label != np.floor(label):
+        wrong = "is no whole number: for real targets train with a loss such as mse"
     elif label < 0:
         wrong = "is negative: number the classes 0, 1, 2, ..."
-    elif label > MAX_LABEL:
-        wrong = f"is above {MAX_LABEL:,}: number the classes 0, 1, 2, ..."
     else:
-        wrong = "is no whole number: for real targets train with a loss such as mse"
+        wrong = f"is above {MAX_LABEL:,}: number the classes 0, 1, 2, ..."
     raise DataError(f"{where(i)}: the label {label:.10g} {wrong}")
 
 
