@@ -14,7 +14,9 @@ from .. import checkpoint, evaluation
 from ..backends import Backend
 from ..checkpoint import Model
 from ..datasets.features import read_features
+from ..datasets.files import TABLES
 from ..datasets.images import BOX, SIDE, is_png, mnist_digit, read_png
+from ..datasets.unpack import unpacked_suffix
 from ..errors import DataError, UsageError
 from ..types import NumpyArray
 from .options import FILE, common, emit, place_of, remark, where
@@ -53,8 +55,8 @@ def predict(
 ) -> None:
     """What MODEL says of every sample in FILES.
 
-    FILES are tables of features (.csv, .tsv, .txt, also .gz), .npz files with an array x, IDX
-    files, and PNG images. Samples are scaled as in training.
+    FILES are tables of features (.csv, .tsv, .txt, also .gz), .npz files with an array x, .npy
+    and IDX files, and PNG images. Samples are scaled as in training.
 
     A picture of a digit, for a model of 28 x 28 pixels, is made to look like MNIST's: white on
     black, scaled to fit 20 x 20, centred by its mass. It stays as it is where it is 28 x 28 and
@@ -92,11 +94,16 @@ def read_samples(
     path: Path, model: Model, label_columns: tuple[str, ...], max_bytes: int
 ) -> Samples:
     """The samples in a file of data, or the one in a picture."""
+    n_in = model.network.n_in
     if path.is_dir() or not is_png(path):
-        return Samples(
-            path, read_features(path, label_columns=label_columns, max_bytes=max_bytes), ""
-        )
-    picture, n_in = read_png(path, max_bytes), model.network.n_in
+        X = read_features(path, label_columns=label_columns, max_bytes=max_bytes)
+        if unpacked_suffix(path) in TABLES and X.shape[1] > n_in:
+            raise DataError(
+                f"{path}: {X.shape[1]} columns of features, but the network takes {n_in} inputs: "
+                "name the others, such as that of the label, with --label-column"
+            )
+        return Samples(path, X, "")
+    picture = read_png(path, max_bytes)
     done = "as it is"
     if n_in == SIDE * SIDE:
         with refusing_data(str(path)):

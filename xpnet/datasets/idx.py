@@ -35,7 +35,11 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> NumpyA
 def parse(path: str, file: IO[bytes], max_bytes: int) -> NumpyArray:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[3] == 0:
-        raise DataError(f"{path}: no IDX file: it must begin 00 00 TYPE NDIM, not {magic.hex(' ')}")
+        raise DataError(
+            f"{path}: no IDX file (it begins {magic.hex(' ') or 'with nothing'}, not 00 00 TYPE "
+            "NDIM): the name of a table ends in .csv, of arrays in .npz or .npy; a picture, for "
+            "xpnet predict alone, must be a PNG"
+        )
     if magic[2] not in TYPES:
         known = ", ".join(f"0x{code:02x}" for code in TYPES)
         raise DataError(f"{path}: there is no IDX type 0x{magic[2]:02x} (byte 2), only {known}")
