@@ -41,9 +41,12 @@ COUNT = Number(int, check_count)
     "chosen",
     type=Names("contestant", contestants.entrants()),
     metavar="NAME,...",
-    help="[default: xpnet on every usable backend and every other library that is installed]",
+    help="Who takes part.  [default: xpnet on every usable backend and every other library that "
+    "is installed]",
 )
-@click.option("--rounds", type=COUNT, default=3, show_default=True)
+@click.option(
+    "--rounds", type=COUNT, default=3, show_default=True, help="Turns that each of them has."
+)
 @click.option("--threads", type=COUNT, default=1, show_default=True, help="Of all contestants.")
 @click.option("--full", is_flag=True, help="With all samples, not a tenth of them.")
 @click.option(
