@@ -45,7 +45,18 @@ def test_the_table_has_a_row_per_block(check):
     for block in BLOCKS:
         assert block in out
     assert out.count("pass ") == len(BLOCKS)
-    assert out.splitlines()[-1] == "5 blocks, 0 failed; 0 probes met a kink"
+    assert out.splitlines()[-1] == (
+        "5 blocks in float64, 0 failed; 0 probes met a kink; errors are beyond those of the "
+        "differences themselves"
+    )
+
+
+def test_nothing_of_the_table_is_cut_in_80_columns(check, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = passes(check(backends=["--backends", "array-api-strict"]))
+    rows = [[cell.strip() for cell in row.split("│")] for row in out.splitlines() if "pass" in row]
+    assert [row[1:3] for row in rows] == [["array-api-strict on cpu", block] for block in BLOCKS]
+    assert all(float(row[5]) <= 1e-6 for row in rows)
 
 
 def test_json_lines_are_checks_and_one_result(check):

@@ -55,11 +55,14 @@ def gradcheck(
     if as_json:
         emit(event="result", checks=len(checks), failed=len(failed), skipped=dict(missing))
     else:
-        print_table(checks, dtype)
+        print_table(checks)
         for name, reason in missing:
             click.echo(f"passed over {name}: {reason}")
         kinks = sum(check.n_kinks for _, check in checks)
-        click.echo(f"{len(checks)} blocks, {len(failed)} failed; {kinks} probes met a kink")
+        click.echo(
+            f"{len(checks)} blocks in {dtype}, {len(failed)} failed; {kinks} probes met a kink; "
+            "errors are beyond those of the differences themselves"
+        )
     if failed:
         blocks = ", ".join(
             f"{check.block} on {place.place} ({check.where}, error {check.error:.1e})"
@@ -96,13 +99,12 @@ def checked(
         raise XpnetError(f"no gradient on {place.place}: {one_line(error)}") from error
 
 
-def print_table(checks: list[tuple[Backend, BlockCheck]], dtype: str) -> None:
-    table = Table(
-        Column("backend", no_wrap=True), "dtype", "block", "probes", "kinks", "worst error", ""
-    )
+def print_table(checks: list[tuple[Backend, BlockCheck]]) -> None:
+    whole = (Column(name, no_wrap=True) for name in ("backend", "block"))  # within 80 columns
+    table = Table(*whole, "probes", "kinks", Column("worst error", no_wrap=True), "")
     for place, check in checks:
         table.add_row(
-            place.place, dtype, check.block, str(check.n_checked), str(check.n_kinks),
+            place.place, check.block, str(check.n_checked), str(check.n_kinks),
             f"{check.error:.1e}", "pass" if check.passed else "[bold]FAIL[/bold]",
         )  # fmt: skip
     Console().print(table)
