@@ -119,3 +119,9 @@ def test_a_model_that_says_nothing_of_its_training_is_refused(invoke, tmp_path, 
     save(tmp_path / "m", Model(network, network.init(), config=config))
     error = refused(invoke("evaluate", tmp_path / "m", "--part", "test"))
     assert "the model does not say how its samples were split" in error
+
+
+def test_a_model_of_other_samples_than_mnist_asks_for_them(invoke, tmp_path):
+    save(tmp_path / "m", Model(mlp(3, 2), mlp(3, 2).init()))
+    error = refused(invoke("evaluate", tmp_path / "m"), 65)
+    assert "m takes 3 inputs, and the images of MNIST have 784 pixels: give the samples" in error

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .. import checkpoint, evaluation
+from ..errors import DataError
 from ..losses import LOSSES
 from ..spec import describe
 from .options import FILE, Name, common, emit, place_of, remark, where
@@ -50,6 +51,11 @@ def evaluate(
     train, test = read_data(
         describe(loss, LOSSES)["type"], **source, names=names, for_training=False
     )
+    if source["data"] is None and train.X.shape[1] != network.n_in:
+        raise DataError(
+            f"{model} takes {network.n_in} inputs, and the images of MNIST have "
+            f"{train.X.shape[1]} pixels: give the samples with --data"
+        )
     chosen = part_of_training(part, train, test, config, source) if part else test or train
     samples = dataclasses.replace(chosen, scale=scale, shift=shift)
     with refusing_data(str(source["data"] or MNIST)):
