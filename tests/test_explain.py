@@ -1,11 +1,16 @@
 """explain: which formula gives these gradients? Each answer is checked on code written here."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 import xpnet
 from xpnet.errors import DataError, UsageError
 from xpnet.mistakes import CATALOGUE, Problem, explain, explain_gradients
+from xpnet.mistakes.deltas import derivatives
+from xpnet.mistakes.elements import telling_elements
+from xpnet.mistakes.search import Search
 from xpnet.mistakes.trace import trace
 from xpnet.mistakes.truth import correct_gradients
 
@@ -430,3 +435,63 @@ def test_an_explanation_reads_as_text():
     text = str(explain_gradients(net.problem(), net.right | {"dW2": -net.right["dW2"]}))
     assert "dW2  negated: The sign is flipped" in text
     assert "dW1  correct" in text
+
+
+# ---- large gradients ----------------------------------------------------------------------------
+
+
+def large(dtype, seed=0, m=20, widths=(60, 30, 30, 5)):
+    """A problem whose weight gradients are compared at some of their elements first."""
+    rng = np.random.default_rng(seed)
+    W = [rng.normal(size=shape) / shape[0] ** 0.5 for shape in pairwise(widths)]
+    b = [0.1 * rng.normal(size=n) for n in widths[1:]]
+    x, y = rng.normal(size=(m, widths[0])), rng.integers(0, widths[-1], m)
+    single = [[a.astype(dtype) for a in arrays] for arrays in ([x], W, b)]
+    return Problem(single[0][0], y, single[1], single[2], activation="relu")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_gives_a_gradient_gives_the_elements_compared_first(dtype, turned):
+    problem, compared = large(dtype), 0
+    grads = {name: g.T if turned else g for name, g in correct_gradients(trace(problem)).items()}
+    for layer in (1, 2):
+        for n in (0, 1):
+            for delta, way, extras in hypotheses_on(problem, grads, layer, n):
+                parts = [way.of(dZ) for dZ in delta.terms] + [a for _, a in extras]
+                g = sum(c * part for c, part in zip((0.7, -0.2, 0.1), parts, strict=False))
+                search = Search(problem, {f"dW{layer}": g.astype(dtype).astype(np.float64)}, 0.0)
+                [block] = search.blocks
+                if (
+                    way.some is None
+                    or search.fitted(block, parts[: len(delta.terms)], extras) is None
+                ):
+                    continue
+                compared += 1
+                assert search.plausible(block, delta, way, extras), (layer, delta.made, way.made)
+    assert compared > 50
+
+
+def hypotheses_on(problem, grads, layer, n):
+    search = Search(problem, grads, 0.0)
+    [block] = [block for block in search.blocks if block.name == f"dW{layer}"]
+    return list(search.hypotheses(block, n))
+
+
+def test_the_derivatives_of_a_layer_are_computed_once(monkeypatch):
+    made = []
+    count = lambda t, layer: made.append(layer) or derivatives(t, layer)  # noqa: E731
+    monkeypatch.setattr("xpnet.mistakes.hypotheses.derivatives", count)
+    problem = large(np.float64, m=6, widths=(4, 4, 3, 2))
+    rng = np.random.default_rng(1)
+    grads = {f"dW{i}": rng.normal(size=w.shape) for i, w in enumerate(problem.W, 1)}
+    assert set(verdicts(explain_gradients(problem, grads)).values()) == {"unexplained"}
+    assert sorted(made) == [1, 2]
+
+
+def test_elements_that_are_zero_are_not_compared_first():
+    g = np.zeros((40, 30))
+    assert telling_elements(g + 1.0).size == 64
+    g[3, :5] = 1.0
+    assert sorted(telling_elements(g)) == [90, 91, 92, 93, 94]
+    assert sorted(telling_elements(g.ravel())) == [90, 91, 92, 93, 94]

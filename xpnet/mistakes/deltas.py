@@ -6,7 +6,7 @@ each slot can be filled wrongly. All are for C = 1; for the squared error its 2 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -180,22 +180,23 @@ def output_slopes(t: Trace) -> list[Choice]:
 
 
 def steps_back(
-    t: Trace, following: Delta, n_mistakes: int, dW: Array | None = None
+    t: Trace,
+    following: Delta,
+    slopes: Sequence[Choice],
+    n_mistakes: int,
+    dW: Array | None = None,
 ) -> Iterator[Delta]:
     """dZ_l from dZ_{l+1}, with exactly ``n_mistakes`` new ones on this step.
 
-    dA_l = dZ_{l+1} W_{l+1}^T;  dZ_l = dA_l * f'(Z_l).  ``dW`` is the gradient that may already
-    have been subtracted from W_{l+1}.
+    dA_l = dZ_{l+1} W_{l+1}^T;  dZ_l = dA_l * f'(Z_l).  ``slopes`` are the derivatives to try, and
+    ``dW`` is the gradient that may already have been subtracted from W_{l+1}.
     """
-    l = following.layer - 1
-    f = t.f[l]
-    right = Choice(None, derivative(f, t.Z[l]), f" * f'(Z{l})" * (f.name != "identity"))
-    slopes = [right] if n_mistakes == 0 else [right, *wrong_derivatives(t, l)]
-    backs = ["right"] if n_mistakes == 0 else BACKS
+    l, backs = following.layer - 1, BACKS if n_mistakes else ("right",)
+    ways = {back: list(passed_back(t, following, back, dW)) for back in backs}
     for slope, back in product(slopes, backs):
         if (slope.name is not None) + (back != "right") != n_mistakes:
             continue
-        for terms, text in passed_back(t, following, back, dW):
+        for terms, text in ways[back]:
             made = mistakes_in(l, Choice(None if back == "right" else back, None, ""), slope)
             bracketed = f"({text})" if slope.text else text
             yield Delta(
@@ -204,6 +205,17 @@ def steps_back(
                 (*following.made, *made),
                 (f"dZ{l} = {bracketed}{slope.text}", *following.lines),
             )
+
+
+def derivatives(t: Trace, l: int) -> list[Choice]:
+    """What people write for f'(Z_l), the right one first."""
+    return [right_derivative(t, l), *wrong_derivatives(t, l)]
+
+
+def right_derivative(t: Trace, l: int) -> Choice:
+    """f'(Z_l), and how it is written."""
+    f = t.f[l]
+    return Choice(None, derivative(f, t.Z[l]), f" * f'(Z{l})" * (f.name != "identity"))
 
 
 BACKS = (

@@ -12,7 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ..types import Array
-from .deltas import Delta, Made, correct_output_delta, output_deltas, steps_back
+from .deltas import (
+    Choice,
+    Delta,
+    Made,
+    correct_output_delta,
+    derivatives,
+    output_deltas,
+    steps_back,
+)
+from .elements import N_ELEMENTS, telling_elements
 from .fit import Fit, fit
 from .problem import Problem
 from .products import Product, bias_products, weight_products
@@ -20,9 +29,6 @@ from .trace import Trace, trace
 from .truth import correct_gradients, rounding
 
 __all__ = ["DEEPEST", "Block", "Extra", "Hypotheses", "Match", "same_shape"]
-
-N_SAMPLED = 64
-"""Elements of a large gradient that are compared first."""
 
 DEEPEST = 2
 """New mistakes looked for in one gradient."""
@@ -123,6 +129,7 @@ class Hypotheses:
         self.sampled: dict[str, Array] = {}
         self._products: dict[tuple[str, int], list[Product]] = {}
         self._deltas: dict[tuple[int, int], list[Delta]] = {}
+        self._derivatives: dict[int, list[Choice]] = {}
 
     # ---- what the numbers are compared with ----------------------------------------------
 
@@ -150,7 +157,10 @@ class Hypotheses:
     def back(self, following: Delta, n: int) -> Iterator[Delta]:
         """One step back with ``n`` mistakes in it."""
         given = self.grads.get(f"dW{following.layer}")
-        return steps_back(self.t, following, n, given)
+        l = following.layer - 1
+        if l not in self._derivatives:
+            self._derivatives[l] = derivatives(self.t, l)
+        return steps_back(self.t, following, self._derivatives[l], n, given)
 
     # ---- compared up to a factor -----------------------------------------------------------
 
@@ -241,12 +251,11 @@ class Hypotheses:
     def plausible(self, block: Block, delta: Delta, product: Product, extras: Extras) -> bool:
         """Whether a hypothesis gives some elements of a large gradient: the rest costs more."""
         g = block.g
-        if product.some is None or g.size <= 4 * N_SAMPLED:
+        if product.some is None or g.size <= 4 * N_ELEMENTS:
             return True
         index = self.sampled.get(block.name)
         if index is None:
-            index = np.random.default_rng(0).permutation(np.flatnonzero(g))[:N_SAMPLED]
-            self.sampled[block.name] = index
+            index = self.sampled[block.name] = telling_elements(g)
         parts = [product.some(dZ, index) for dZ in delta.terms]
         parts += [np.ravel(column)[index] for _, column in extras]
         noise, blur = self.noise[block.name], self.blur.get(block.name, 0.0)

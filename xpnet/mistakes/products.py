@@ -43,7 +43,9 @@ def elements(A: Array, shape: tuple[int, int]) -> dict[str | None, Callable[[Arr
     n_in, n_out = shape
 
     def summed(dZ: Array, i: Array, j: Array) -> Array:
-        return np.einsum("si,si->i", A[:, i], dZ[:, j])
+        rows, row = np.unique(i, return_inverse=True)
+        columns, column = np.unique(j, return_inverse=True)
+        return (A[:, rows].T @ dZ[:, columns])[row, column]
 
     def turned(dZ: Array, index: Array) -> Array:
         return summed(dZ, index % n_in, index // n_in)
@@ -128,7 +130,7 @@ def bias_products(t: Trace, l: int, n_mistakes: int) -> Iterator[Product]:
         (scalar, (), lambda dZ: dZ.sum() / n, f"{dz}.sum() / {n}"),
         ("wrong-axis", (t.m,), lambda dZ: dZ.sum(axis=1), f"{dz}.sum(axis=1)"),
         ("not-summed", (t.m, n), lambda dZ: dZ, dz),
-        ("bias-from-weights", (n,), lambda dZ: (A.T @ dZ).sum(axis=0), f"dW{l}.sum(axis=0)"),
+        ("bias-from-weights", (n,), lambda dZ: A.sum(axis=1) @ dZ, f"dW{l}.sum(axis=0)"),
     ]
     if t.m > 1:
         ways += [

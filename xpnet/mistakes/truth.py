@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..types import Array
-from .deltas import correct_output_delta, residual, steps_back
+from .deltas import correct_output_delta, residual, right_derivative, steps_back
 from .problem import Problem
 from .trace import Trace, own_output, trace
 
@@ -20,7 +20,7 @@ def correct_deltas(t: Trace) -> dict[int, Array]:
     delta = correct_output_delta(t)
     deltas = {t.L: delta.terms[0]}
     for l in range(t.L - 1, 0, -1):
-        delta = next(steps_back(t, delta, 0))
+        delta = next(steps_back(t, delta, [right_derivative(t, l)], 0))
         deltas[l] = delta.terms[0]
     return deltas
 
