@@ -174,11 +174,11 @@ def test_a_factor_of_all_is_a_reading_unless_the_loss_is_declared(found):
         assert [f["inherited"] for f in result["gradients"].values()] == [False, False, True, True]
 
 
-def regression(activation, derivative, l2=0.0):
+def regression(activation, derivative, l2=0.0, lowest=-1):
     """C = 1, tanh outputs, squared error, an L2 term."""
     rng = np.random.default_rng(4)
     p = parameters()
-    x, y = rng.normal(size=(6, 5)), rng.uniform(-1, 1, (6, 3))
+    x, y = rng.normal(size=(6, 5)), rng.uniform(lowest, 1, (6, 3))
     z = x @ p["W1"] + p["b1"]
     A = activation(z)
     out = np.tanh(A @ p["W2"] + p["b2"])
@@ -361,6 +361,7 @@ def test_what_nothing_explains(explain, found):
 def test_a_network_that_was_taken_for_another(explain):
     """Where a whole layer is unexplained, the assumptions are named; what was said is not."""
     arrays = only(regression(*TANH), "dW2")
+    arrays["dW2"] = arrays["dW2"] + np.eye(*arrays["dW2"].shape)
     asked = ["--loss", "mse", "--output", "tanh"]
     out = " ".join(" ".join(lines_of(explain(arrays, *asked), 1)).split())
     assert "note: is it really sigmoid, squared error of tanh outputs?" in out
@@ -368,6 +369,41 @@ def test_a_network_that_was_taken_for_another(explain):
     out = " ".join(lines_of(explain(arrays, *asked, "--activation", "relu"), 1))
     assert "is it really" not in out
     assert "is it really" not in lines_of(explain(planted(case())), 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        (["--loss", "mse", "--output", "tanh"], "--activation tanh"),
+        (["--activation", "tanh"], "--loss mse --output tanh"),
+        ([], "--activation tanh --loss mse --output tanh"),
+    ],
+)
+def test_gradients_that_are_right_for_what_was_not_said(explain, found, said, missing):
+    """The wrong guess is the command's: no gradient is called wrong in the end."""
+    arrays = regression(*TANH, lowest=0)
+    last = "All are exactly right for tanh, squared error of tanh outputs: say "
+    out = " ".join(" ".join(lines_of(explain(arrays, *said), 1)).split())
+    assert out.endswith(f"{last}{missing}.")
+    assert "is it really" not in out
+    assert f"{last}{missing}." in found(arrays, *said)["warnings"]
+    for wrong in ("dW1", "db2"):
+        broken = {**arrays, wrong: 1.1 * arrays[wrong]}
+        assert "exactly right" not in " ".join(lines_of(explain(broken, *said), 1))
+    for wrongly in (EVERYTHING, EVERYTHING[:2]):
+        assert "exactly right" not in " ".join(lines_of(explain(arrays, *said, *wrongly), 1))
+
+
+EVERYTHING = ["--activation", "relu", "--loss", "mse", "--output", "identity"]
+
+
+def test_softmax_of_one_output_is_refused(explain):
+    arrays = {**case(widths=(5, 4, 1)), "y": np.arange(7) % 2}
+    code, out, err = explain(arrays)
+    assert (code, out) == (65, "")
+    out = the_error(err)
+    assert "softmax of one output is always 1" in out
+    assert "sigmoid-bce" in out
 
 
 def test_what_the_data_cannot_tell(explain, found):

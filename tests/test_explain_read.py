@@ -357,7 +357,8 @@ def with_value(name, place, value):
         ("y", np.arange(7), "label 3 of sample 3 is not one of 0 .. 2: the last layer has 3"),
         ("y", np.arange(7) % 3 - 1, "label -1 of sample 0"),
         ("y", np.arange(7) % 2 / 2, "label 0.5 of sample 1"),
-        ("y", np.eye(3)[np.arange(7) % 3] * 2, "targets of softmax-xent must lie between 0 and 1"),
+        ("y", np.arange(7) % 3 + 1, "the last layer has 3 outputs; subtract 1 if yours start at 1"),
+        ("y", np.eye(3)[np.arange(7) % 3] * 2, "must lie between 0 and 1: is the loss mse?"),
         ("x", np.float64(1), "the shapes x (), W1 (5, 4), W2 (4, 3) fit no network"),
         ("x", np.ones((7, 6)), "the shapes x (7, 6), W1 (5, 4), W2 (4, 3) fit no network"),
         ("W2", np.ones((5, 3)), "fail at A1 @ W2"),
@@ -410,6 +411,21 @@ def test_neither_layout_fits(refused):
         "the shapes x (7, 5), W1 (6, 4), W2 (4, 3) fit no network in either layout: rows fail at "
         "x @ W1, columns fail at W1 @ x, columns fail at x @ W1.T"
     )
+
+
+@pytest.mark.parametrize("way", ["rows", "columns"])
+@pytest.mark.parametrize("ones", [0, 1])
+def test_biases_within_the_weights(refused, way, ones):
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.normal(size=(9, 5 + ones)), "y": np.zeros(9, int)}
+    arrays |= {"W1": rng.normal(size=(6, 4)), "W2": rng.normal(size=(5, 3)), "dW1": np.ones((6, 4))}
+    line = "row"
+    if way == "columns":
+        arrays, line = {name: a.T for name, a in arrays.items()}, "column"
+    hint = f"if one {line} of a W is the bias, save it by itself, as b1, b2 ..."
+    assert refused(arrays).endswith(hint)
+    for name in ("x", "W2"):
+        assert "bias" not in refused({**arrays, name: np.ones((9, 8))})
 
 
 def test_what_is_declared_wrongly_is_a_usage_error(given):

@@ -14,7 +14,8 @@ from ..activations import ACTIVATIONS
 from ..errors import UsageError, check_not_negative, check_positive
 from ..mistakes import CATALOGUE, Explanation, Finding, Mistake, explain_gradients
 from ..mistakes.layout import LAYOUTS
-from ..mistakes.problem import LOSSES, OUTPUTS, REDUCTIONS, Problem
+from ..mistakes.otherwise import right_otherwise
+from ..mistakes.problem import LOSSES, OUTPUTS, REDUCTIONS, Problem, output_before
 from ..mistakes.read import Given, read_gradients
 from .options import FILE, Name, Names, Number, common, emit
 from .page import Page
@@ -98,10 +99,11 @@ def explain(
     read = read_gradients(file, layout=layout, **declared)
     with np.errstate(all="ignore"), Console(stderr=True).status("comparing"):
         found = explain_gradients(read.problem, read.grads)
+        other = meant(read, found)
     if as_json:
-        emit_explanation(found, read.notes)
+        emit_explanation(found, [*read.notes, *([meant_text(other)] if other else [])])
     else:
-        print_explanation(file, read, found)
+        print_explanation(file, read, found, other)
     if not found.correct:
         click.get_current_context().exit(1)
 
@@ -119,7 +121,7 @@ def emit_explanation(found: Explanation, notes: Iterable[str]) -> None:
 # ---- for people ------------------------------------------------------------------------------
 
 
-def print_explanation(file: Path, read: Given, found: Explanation) -> None:
+def print_explanation(file: Path, read: Given, found: Explanation, other: Problem | None) -> None:
     page = Page()
     page.say(f"{file} read as: {assumed(read)}")
     page.say(found.reading)
@@ -131,13 +133,13 @@ def print_explanation(file: Path, read: Given, found: Explanation) -> None:
         for text in texts:
             page.say(f"{kind}: {text}", hanging="  ")
     guessed = [f"--{name}" for name in ("activation", "loss") if not given(name)]
-    if guessed and a_layer_is_unexplained(found):
+    if guessed and other is None and a_layer_is_unexplained(found):
         page.say(
             f"note: is it really {network_text(read.problem)}? That was assumed; "
             f"{' and '.join(guessed)} can say otherwise",
             hanging="  ",
         )
-    page.say(summary(found), style="bold")
+    page.say(meant_text(other) if other else summary(found), style="bold")
     page.print()
 
 
@@ -145,6 +147,23 @@ def a_layer_is_unexplained(found: Explanation) -> bool:
     """Whether nothing explains any gradient of some layer: then the network may be another one."""
     explained = {name for name, one in found.gradients.items() if one.verdict != "unexplained"}
     return not {*map(layer_of, found.gradients)} <= {*map(layer_of, explained)}
+
+
+def meant(read: Given, found: Explanation) -> Problem | None:
+    """The network of which all gradients are right, if it differs only in what was not said."""
+    activation, loss = not given("activation"), not (given("loss") or given("output"))
+    if not a_layer_is_unexplained(found) or not (activation or loss):
+        return None
+    return right_otherwise(read.problem, read.grads, activation=activation, loss=loss)
+
+
+def meant_text(other: Problem) -> str:
+    """What the gradients are right for, and the options that say so, of those not given."""
+    hidden = ",".join(dict.fromkeys(f.name for f in other.hidden))
+    output = "" if other.output == output_before(other.loss, None) else other.output
+    said = {"activation": hidden, "loss": other.loss, "output": output}
+    options = [f"--{name} {value}" for name, value in said.items() if value and not given(name)]
+    return f"All are exactly right for {network_text(other)}: say {' '.join(options)}."
 
 
 def print_finding(page: Page, name: str, finding: Finding, found: Explanation) -> None:

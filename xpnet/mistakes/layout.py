@@ -8,6 +8,7 @@ columns   W (n_out, n_in), x (n_in, m), y (m,) or (k, m):  W @ x + b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -155,12 +156,24 @@ def no_chain(
     shapes = [f"x {arrays.x.shape}", *(f"W{l} {w.shape}" for l, w in enumerate(arrays.W, 1))]
     failing = [f"{one.name} fail at {broken(arrays, one)}" for one in asked]
     others = [one.name for one in everything if broken(arrays, one) is None]
-    remedy = f"; they fit --layout {others[0]}" if others else ""
+    remedy = f"; they fit --layout {others[0]}" if others else folded(arrays, everything)
     what = f"layout {layout}" if layout else "either layout"
     return (
         f"the shapes {', '.join(shapes)} fit no network in {what}: "
         f"{', '.join(dict.fromkeys(failing))}{remedy}"
     )
+
+
+def folded(arrays: Arrays, everything: list[Layout]) -> str:
+    """What to do where each layer has one input more than there are units before it: its bias."""
+    for layout in everything:
+        widths = [n_in_out(w, layout) for w in arrays.W]
+        inner = all(layer[0] == before[1] + 1 for before, layer in pairwise(widths))
+        first = [inputs_in_rows(arrays.x, widths[0][0] - more, layout) for more in (0, 1)]
+        if inner and any(x is not None for x in first):
+            line = "row" if layout.weights == "rows" else "column"
+            return f"; if one {line} of a W is the bias, save it by itself, as b1, b2 ..."
+    return ""
 
 
 # ---- one array -------------------------------------------------------------------------------

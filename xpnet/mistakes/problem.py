@@ -73,6 +73,12 @@ class Problem:
         )
         if len(vectors) != len(matrices):
             raise DataError(f"{len(matrices)} weight matrices do not go with {len(vectors)} biases")
+        own = output_before(loss, output)
+        if own == "softmax" and matrices[-1].shape[1] == 1:
+            raise DataError(
+                "softmax of one output is always 1 and learns nothing: for one output declare "
+                "the loss sigmoid-bce or mse"
+            )
         set_field = object.__setattr__
         set_field(self, "x", inputs)
         set_field(self, "Y", targets)
@@ -80,7 +86,7 @@ class Problem:
         set_field(self, "b", vectors)
         set_field(self, "hidden", hidden_activations(activation, len(matrices) - 1))
         set_field(self, "loss", loss)
-        set_field(self, "output", output_before(loss, output))
+        set_field(self, "output", own)
         set_field(self, "scales", declared_scales(loss, reduction, scale, *targets.shape))
         set_field(self, "l2", check_not_negative("the L2 factor", l2))
         set_field(self, "eps", coarsest(given))
@@ -171,16 +177,17 @@ def as_targets(y: Array, m: int, k: int, loss: str) -> Array:
         wrong = np.flatnonzero((classes != np.floor(classes)) | (classes < 0) | (classes >= k))
         if wrong.size:
             i = int(wrong[0])
+            from_1 = "; subtract 1 if yours start at 1" if classes.min() >= 1 else ""
             raise DataError(
                 f"y: label {classes[i]:g} of sample {i} is not one of 0 .. {k - 1}: "
-                f"the last layer has {k} outputs"
+                f"the last layer has {k} outputs{from_1}"
             )
         return np.eye(k)[classes.astype(int)]
     targets = as_numbers("y", y).reshape(m, -1)
     if targets.shape[1] != k:
         raise DataError(f"y has {targets.shape[1]} columns, the last layer {k} outputs")
     if loss != "mse" and not ((targets >= 0) & (targets <= 1)).all():
-        raise DataError(f"y: targets of {loss} must lie between 0 and 1")
+        raise DataError(f"y: targets of {loss} must lie between 0 and 1: is the loss mse?")
     return targets
 
 
