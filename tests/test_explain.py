@@ -437,6 +437,26 @@ def test_an_explanation_reads_as_text():
     assert "dW1  correct" in text
 
 
+def test_where_nothing_explains_the_last_layer_the_data_are_to_be_checked():
+    """One sample left out of all gradients, of one gradient, and of the first layer alone."""
+    net, fewer = Net(seed=3), Net(seed=3)
+    for name in ("x", "Y", "H", "P"):
+        setattr(fewer, name, getattr(fewer, name)[1:])
+    said = "are x, y, W and b what your code had"
+    for names, expected in (
+        (["dW2", "db2", "dW1", "db1"], "Nothing explains dW2 and db2: " + said),
+        (["dW2"], None),
+        (["dW1", "db1"], None),
+    ):
+        grads = net.right | {name: fewer.back(fewer.P - fewer.Y)[name] for name in names}
+        found = explain_gradients(net.problem(), grads)
+        assert {found.gradients[name].verdict for name in names} == {"unexplained"}
+        about = [warning for warning in found.warnings if said in warning]
+        assert [w.startswith(expected) for w in about] == ([True] if expected else [])
+    named = explain_gradients(net.problem(), net.right | {"dW2": -net.right["dW2"]})
+    assert not any(said in warning for warning in named.warnings)
+
+
 # ---- large gradients ----------------------------------------------------------------------------
 
 

@@ -81,7 +81,8 @@ def explanation_of(search: Search, story: Story) -> Explanation:
         for block in search.blocks
         if block.name not in story.best
     ]
-    return Explanation(findings, factor, reading(search, factor), (*warnings(search), *lost))
+    said = (*warnings(search), *lost, *other_data(findings))
+    return Explanation(findings, factor, reading(search, factor), said)
 
 
 def finding(
@@ -142,6 +143,19 @@ def hidden_by_the_batch(search: Search) -> list[str]:
     if search.t.m == 1:
         return ["summed-not-averaged", "softmax-over-batch", "product-of-sums", "not-summed"]
     return ["times-half-the-batch"] if search.t.m == 2 else []
+
+
+def other_data(findings: dict[str, Finding]) -> list[str]:
+    """What to check where no gradient of the last layer is explained: little can go wrong there."""
+    last = max((int(name[2:]) for name in findings), default=0)
+    names = [name for name in findings if int(name[2:]) == last]
+    if not names or any(findings[name].verdict != "unexplained" for name in names):
+        return []
+    return [
+        f"Nothing explains {' and '.join(names)}: are x, y, W and b what your code had when it "
+        "computed them? All samples and no others, scaled alike, none weighted, no dropout, and "
+        "W from before the update."
+    ]
 
 
 def reading(search: Search, factor: float) -> str:
