@@ -58,6 +58,21 @@ class Net:
         self.v[name] = MU * self.v[name] - LR * g
         return w + self.v[name]
 
+    def averaged_momentum(self, name, w, g):
+        self.v[name] = MU * self.v[name] + (1 - MU) * g
+        return w - LR * self.v[name]
+
+    def never_zeroed(self, name, w, g):
+        self.v[name] += g
+        return w - LR * self.v[name]
+
+    def against_its_velocity(self, name, w, g):
+        self.v[name] = LR * g - MU * self.v[name]
+        return w - self.v[name]
+
+    def drops_units(self, name, w, g):
+        return w - LR * g * np.random.default_rng(self.t).integers(0, 3, g.shape)
+
     def nesterov(self, name, w, g):
         self.v[name] = MU * self.v[name] - LR * g
         return w + MU * self.v[name] - LR * g
@@ -108,6 +123,37 @@ def test_right_rules_are_right(rule, mu, lr, batch_size):
         return
     assert found.rule.name == rule
     assert found.rule.mu == (None if mu is None else pytest.approx(mu, rel=1e-6))
+
+
+def test_an_average_of_gradients_is_a_momentum():
+    found = audited(Net("averaged_momentum"), lr=LR)
+    assert (found.rule.name, found.names, found.correct) == ("averaged-momentum", (), True)
+    assert found.rule.mu == pytest.approx(MU, rel=1e-6)
+    assert audited(Net("averaged_momentum")).correct
+    wrong = audited(Net("averaged_momentum", sign=-1.0), lr=LR)
+    assert (wrong.rule.name, wrong.names) == ("averaged-momentum", ("negated",))
+    other_rate = audited(Net("averaged_momentum", sign=0.37), lr=LR)
+    assert "another-learning-rate" in other_rate.names
+
+
+@pytest.mark.parametrize("lr", [None, LR])
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        ("never_zeroed", "gradients-never-zeroed"),
+        ("against_its_velocity", "momentum-out-of-range"),
+    ],
+)
+def test_a_momentum_that_is_none(rule, named, lr):
+    found = audited(Net(rule), lr=lr, batch_size=5)
+    assert found.names == (named,)
+    assert not found.correct
+
+
+def test_a_step_that_nothing_explains_has_no_rule():
+    found = audited(Net("drops_units"), lr=LR)
+    assert (found.rule.name, found.names) == ("unknown", ("unexplained",))
+    assert "nothing known explains the first step" in str(found)
 
 
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov", "fake_momentum"])

@@ -17,10 +17,13 @@ from .behaviour import Remark, outputs_remarks, parameter_remarks, usable_biases
 from .drive import Course, drive, read_parameters
 from .explanation import Explanation
 from .follow import Following, problem_of
-from .rule import Rule
+from .rule import AGREEMENT, Rule
 from .search import Search
 
 __all__ = ["Audit", "audit"]
+RIGHT = ("sgd", "momentum", "averaged-momentum", "nesterov")
+"""Update rules that are one."""
+
 ANY_FACTOR = {"wrong-factor", "doubled", "halved", "summed-over-outputs", "averaged-over-outputs"}
 """Factors that a learning rate may have as well as a gradient."""
 
@@ -36,7 +39,7 @@ class Audit(NamedTuple):
     def correct(self) -> bool:
         """Whether nothing is wrong: right gradients, a rule that is one, no remark."""
         right = self.gradients is None or self.gradients.correct
-        return right and not self.remarks and self.rule.name in ("sgd", "momentum", "nesterov")
+        return right and not self.remarks and self.rule.name in RIGHT
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ def audit(
     rule, explanation = Following(course, x, y, lr, declared).outcome()
     if rule.name == "sign-like":
         remarks += sign_remarks(course, declared)
+    remarks += momentum_remarks(rule)
     if lr is not None and explanation is not None:
         remarks += rate_remarks(explanation, lr)
     return Audit(explanation, rule, tuple(remarks))
@@ -115,6 +119,27 @@ def rate_remarks(explanation: Explanation, lr: float) -> list[Remark]:
             f"Every step is longer or shorter by one factor than lr = {lr:g} makes it "
             f"({names.pop()}).",
             "Look for a learning rate that is written into the code besides the one you pass.",
+        )
+    ]
+
+
+def momentum_remarks(rule: Rule) -> list[Remark]:
+    """Whether a rule with a momentum forgets the steps before."""
+    if rule.name != "momentum" or rule.mu is None or 0 < rule.mu < 1 - AGREEMENT:
+        return []
+    if abs(rule.mu - 1) <= AGREEMENT:
+        return [
+            Remark(
+                "gradients-never-zeroed",
+                "Every step holds all of the step before: the gradients of all batches add up.",
+                "Set them to zero before each batch, or let a momentum below 1 forget them.",
+            )
+        ]
+    return [
+        Remark(
+            "momentum-out-of-range",
+            f"Every step holds {rule.mu:.3g} times the step before.",
+            "A momentum lies between 0 and 1: look at the sign of the velocity.",
         )
     ]
 

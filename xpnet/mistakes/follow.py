@@ -12,7 +12,7 @@ from .behaviour import usable_biases
 from .drive import Course, Params
 from .explanation import Explanation, explanation_of
 from .problem import Problem
-from .rule import RULES, Rule, common, sign_like
+from .rule import AGREEMENT, RULES, Rule, common, sign_like
 from .search import Search
 from .story import Story, best_story
 
@@ -67,7 +67,8 @@ class Following:
             mu = velocity(self.search(1, rate, self.changes[0]), rate)
             if mu is not None:
                 return self.momentum(mu, search, story)
-        return Rule("sgd", RULES["sgd"], None, story.scale), explanation_of(search, story)
+        name = "sgd" if any(story.best.values()) else "unknown"
+        return Rule(name, RULES[name], None, story.scale), explanation_of(search, story)
 
     def search(self, t: int, rate: float, besides: Params | None = None) -> Search:
         """The search for the gradient of step ``t``, whose learning rate is ``rate``.
@@ -100,18 +101,20 @@ class Following:
         return Rule(name, RULES[name], mu, story.scale), explanation_of(search, story)
 
     def momentum(self, mu: float, search: Search, story: Story) -> tuple[Rule, Explanation]:
-        """Momentum, or Nesterov's, if that explains the length of the first step as well.
+        """Momentum, or another one, if that explains the length of the first step as well.
 
-        Nesterov's first step is (1 + a) lr g, and the next has a^2 / (1 + a) of it.
+        The first step of an average is (1 - mu) lr g. Nesterov's is (1 + a) lr g, and the next
+        has a^2 / (1 + a) of it.
         """
-        rule = Rule("momentum", RULES["momentum"], mu, story.scale)
         a = float(mu + np.sqrt(mu * mu + 4 * abs(mu))) / 2
-        if self.lr is not None and 0 < a < 1 and story.cost > 0:
-            other = self.search(0, self.lr * (1 + a))
-            cheaper = best_story(other)
-            if cheaper.cost < story.cost:
-                rule = Rule("nesterov", RULES["nesterov"], a, cheaper.scale)
-                return rule, explanation_of(other, cheaper)
+        best = Rule("momentum", RULES["momentum"], mu, story.scale), search, story
+        for name, own, factor in (("averaged-momentum", mu, 1 - mu), ("nesterov", a, 1 + a)):
+            if self.lr is not None and 0 < own < 1 - AGREEMENT and story.cost > 0:
+                other = self.search(0, self.lr * factor)
+                cheaper = best_story(other)
+                if cheaper.cost < best[2].cost:
+                    best = Rule(name, RULES[name], own, cheaper.scale), other, cheaper
+        rule, search, story = best
         return rule, explanation_of(search, story)
 
 

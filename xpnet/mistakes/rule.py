@@ -13,11 +13,13 @@ __all__ = ["RULES", "Rule", "common", "sign_like"]
 RULES = {
     "sgd": "W = W - lr * dW",
     "momentum": "V = mu * V - lr * dW;  W = W + V",
+    "averaged-momentum": "V = mu * V + (1 - mu) * dW;  W = W - lr * V",
     "nesterov": "V = mu * V - lr * dW;  W = W + mu * V - lr * dW",
     "decay-posing-as-momentum": "W = mu * W - (1 + mu) * lr * dW",
     "sign-like": "W = W - lr * dW / |dW|, as in the first step of Adam or RMSprop",
     "none": "W = W",
-    "unknown": "",
+    "unknown": "nothing known explains the first step; it must be one update "
+    "from all samples of its batch, without dropout",
 }
 
 AGREEMENT = 1e-3
