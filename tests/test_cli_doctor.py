@@ -124,6 +124,21 @@ def test_logs_of_every_kind_are_read(doctor, log):
     assert {"flat-loss", "constant-prediction", "hidden-state"} <= set(verdicts)
 
 
+@pytest.mark.parametrize(
+    ("log", "steps", "losses"),
+    [
+        (LOGS["printed by Keras"], [1, 2, 3, 4], [3.86] * 4),
+        ("Epoch 1/9\nEpoch 2/9\nloss: 0.3\nEpoch 3/9\n", [2], [0.3]),
+        ("Epoch 1/9\nloss: 0.3\nloss: 0.2\n", [1], [0.3, 0.2]),
+    ],
+)
+def test_a_step_above_its_figures_is_of_their_record(log, steps, losses):
+    history = read_log("log", io.BytesIO(log.encode()))
+    assert history.n == len(losses)
+    assert history.series["step"].values.tolist() == steps
+    assert history.series["loss"].values.tolist() == losses
+
+
 def test_a_gzipped_log(doctor):
     assert verdicts_of(doctor(gzip.compress(POST.encode()), "--json", name="log.csv.gz"))
 

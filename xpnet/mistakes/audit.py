@@ -118,7 +118,8 @@ def rate_remarks(explanation: Explanation, lr: float) -> list[Remark]:
             "another-learning-rate",
             f"Every step is longer or shorter by one factor than lr = {lr:g} makes it "
             f"({names.pop()}).",
-            "Look for a learning rate that is written into the code besides the one you pass.",
+            "Look for a learning rate that is written into the code besides the one you pass, or "
+            "for a gradient that is clipped by its norm.",
         )
     ]
 

@@ -235,10 +235,10 @@ CHECKS = (
     ),
     Check(
         "permuted-labels",
-        "The training samples are learned by heart, and nothing of it holds for others, as where "
-        "labels do not belong to their samples.",
-        "Look at ten training samples with their labels: was one array shuffled or sorted without "
-        "the other?",
+        "What is learned of the training samples holds for no others, as where labels do not "
+        "belong to their samples, or where the others are scaled otherwise.",
+        "Look at ten samples of each set with their labels: was one array shuffled or sorted "
+        "without the other? Are both scaled by the training set's figures?",
         permuted_labels,
     ),
 )  # fmt: skip

@@ -161,8 +161,9 @@ CHECKS = (
     Check(
         "large-initial-loss",
         "Before it has learned anything the network is very sure of itself: initial weights or "
-        "inputs are too large.",
-        "Scale inputs to about 1 and draw weights with variance 2/n_in (He) or 1/n_in.",
+        "inputs are too large, unless the loss is a sum over samples.",
+        "Print the mean over the samples; scale inputs to about 1 and draw weights with variance "
+        "2/n_in (He) or 1/n_in.",
         large_initial_loss,
     ),
     Check(

@@ -29,9 +29,11 @@ def prose_rows(lines: Iterable[str]) -> list[dict[str, str]]:
 
     In ``validation loss 0.4, accuracy 88 %`` both are of the validation set: a name without a word
     for the set belongs to the one before it. The first of two equal names counts, and lines without
-    any, such as those of a progress bar, are passed over.
+    any, such as those of a progress bar, are passed over. A line with nothing but the step belongs
+    to the next one, as where Keras prints ``Epoch 1/30`` above the figures.
     """
-    rows = []
+    rows: list[dict[str, str]] = []
+    heading: dict[str, str] = {}
     for line in lines:
         row: dict[str, str] = {}
         part = ""
@@ -45,6 +47,9 @@ def prose_rows(lines: Iterable[str]) -> list[dict[str, str]]:
             if known in ("loss", "accuracy") and not named:
                 known = part + known
             row.setdefault(known, pair["value"] + (pair["mark"] or "").strip())
-        if row:
-            rows.append(row)
-    return rows
+        if set(row) == {"step"}:
+            heading = row
+        elif row:
+            rows.append(heading | row)
+            heading = {}
+    return rows or [heading] * bool(heading)
