@@ -191,6 +191,7 @@ def test_weight_decay_is_no_momentum():
 def test_adam_keeps_only_signs_and_these_are_checked():
     found = audited(Net("adam"), lr=LR)
     assert (found.rule.name, found.gradients, found.names) == ("sign-like", None, ())
+    assert "check them with xpnet explain" in str(found)
     assert audited(Net("adam", sign=-1.0), lr=LR).names == ("wrong-signs",)
 
 
@@ -320,6 +321,18 @@ def test_a_step_that_raises_is_reported_in_one_line():
     x, y = data()
     with pytest.raises(UsageError, match=r"your step raised ValueError: shapes .* \(step 1, 20"):
         audit(step, Net().params, x, y, activation="tanh")
+
+
+def test_parameters_that_a_step_spoils_are_named_with_the_step():
+    net = Net()
+
+    def step(x, y):
+        net.step(x, y)
+        net.p["b2"] = net.p["b2"] * (np.nan if net.t == 2 else 1.0)
+
+    x, y = data()
+    with pytest.raises(DataError, match=r"^after step 2 of yours b2 holds nan at \[0\]"):
+        audit(step, net.params, x, y, activation="tanh")
 
 
 @pytest.mark.parametrize(

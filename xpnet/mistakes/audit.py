@@ -37,7 +37,7 @@ class Audit(NamedTuple):
 
     @property
     def correct(self) -> bool:
-        """Whether nothing is wrong: right gradients, a rule that is one, no remark."""
+        """Whether all can be seen and is right: the gradients, a rule that is one, no remark."""
         right = self.gradients is None or self.gradients.correct
         return right and not self.remarks and self.rule.name in RIGHT
 

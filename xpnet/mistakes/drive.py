@@ -56,8 +56,11 @@ def drive(
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UsageError(f"your step raised {reason} (step {t + 1}, {m} samples)") from error
-        course.params.append(read_parameters(params))
-        course.written.append(read_parameters(written or params))
+        try:
+            course.params.append(read_parameters(params))
+            course.written.append(read_parameters(written or params))
+        except DataError as error:
+            raise DataError(f"after step {t + 1} of yours {error}") from error
         course.batches.append(batch)
         if not all(np.array_equal(a, b) for a, b in zip(batch, given, strict=True)):
             course = course._replace(data_changed=True)

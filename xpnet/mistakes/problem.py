@@ -130,8 +130,10 @@ def as_numbers(name: str, a: Any) -> Array:
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        overflow = "; often an exp overflowed: subtract each row's maximum before softmax"
         raise DataError(
             f"{name} holds {array[place]} at {list(place)}: only finite numbers will do"
+            f"{overflow if name.startswith('d') else ''}"
         )
     return array
 

@@ -16,7 +16,8 @@ RULES = {
     "averaged-momentum": "V = mu * V + (1 - mu) * dW;  W = W - lr * V",
     "nesterov": "V = mu * V - lr * dW;  W = W + mu * V - lr * dW",
     "decay-posing-as-momentum": "W = mu * W - (1 + mu) * lr * dW",
-    "sign-like": "W = W - lr * dW / |dW|, as in the first step of Adam or RMSprop",
+    "sign-like": "W = W - lr * dW / |dW|, as in the first step of Adam or RMSprop; the size of the "
+    "gradients is hidden: check them with xpnet explain",
     "none": "W = W",
     "unknown": "nothing known explains the first step; it must be one update "
     "from all samples of its batch, without dropout",
