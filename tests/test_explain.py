@@ -457,6 +457,24 @@ def test_where_nothing_explains_the_last_layer_the_data_are_to_be_checked():
     assert not any(said in warning for warning in named.warnings)
 
 
+def test_a_saturated_unit_that_is_half_rounding_accuses_nobody():
+    """In float32 1 - a of a sigmoid near 1 has one digit: its gradient is right, but only about."""
+    x = np.array([[15.18], [200.0], [-300.0]], np.float32)
+    W = [np.array([[1.0, -4.0]], np.float32), np.array([[0.3, -0.2], [0.7, 0.4]], np.float32)]
+    b, Y = [np.zeros(2, np.float32)] * 2, np.eye(2, dtype=np.float32)[[0, 1, 1]]
+    with np.errstate(over="ignore"):
+        A = 1 / (1 + np.exp(-(x @ W[0])))
+    delta = (A @ W[1] - Y) / np.float32(3)
+    hidden = (delta @ W[1].T) * A * (1 - A)
+    grads = {"dW1": x.T @ hidden, "db1": hidden.sum(axis=0)}
+    problem = Problem(x, Y, W, b, activation="sigmoid", loss="mse", reduction="mean")
+    exact = correct_gradients(trace(problem))["db1"] / 3
+    assert 0.01 < np.linalg.norm(grads["db1"] - exact) / np.linalg.norm(exact) < 0.5
+    assert explain_gradients(problem, grads).correct
+    wrong = {name: 100 * g for name, g in grads.items()}
+    assert not explain_gradients(problem, wrong).correct
+
+
 # ---- large gradients ----------------------------------------------------------------------------
 
 

@@ -48,11 +48,13 @@ def fit(
     eps: float,
     blur: float = 0.0,
     margin: float = 1.0,
+    unsure: float = UNSURE,
 ) -> Fit | None:
     """The coefficients with which ``columns`` make up ``g``, or None where they do not.
 
     ``noise`` is the size of rounding in the first column, ``eps`` that of the dtype of g, and
-    ``blur`` what else may be off in g; ``margin`` widens the tolerance.
+    ``blur`` what else may be off in g; ``margin`` widens the tolerance. A first coefficient that
+    may be off by the share ``unsure`` of itself is none.
     """
     if any(np.size(column) != np.size(g) for column in columns):
         return None
@@ -83,7 +85,7 @@ def fit(
     if nothing:
         return Fit(np.append(0.0, c), np.append(0.0, error), 0.0, False)
     residual = rest / size if size else 0.0
-    if error[0] >= UNSURE * abs(c[0]):
+    if error[0] >= unsure * abs(c[0]):
         return None
     n_telling = int(np.count_nonzero(np.any(X != 0, axis=1)))
     return Fit(c, error, residual, n_telling > len(columns))

@@ -22,13 +22,13 @@ from .deltas import (
     steps_back,
 )
 from .elements import N_ELEMENTS, telling_elements
-from .fit import Fit, fit
+from .fit import UNSURE, Fit, fit
 from .problem import Problem
-from .products import Product, bias_products, weight_products
+from .products import Product, bias_products, same_shape, weight_products
 from .trace import Trace, trace
 from .truth import correct_gradients, rounding
 
-__all__ = ["DEEPEST", "Block", "Extra", "Hypotheses", "Match", "same_shape"]
+__all__ = ["DEEPEST", "Block", "Extra", "Hypotheses", "Match"]
 
 DEEPEST = 2
 """New mistakes looked for in one gradient."""
@@ -243,7 +243,7 @@ class Hypotheses:
             if not self.plausible(block, delta, product, extras):
                 continue
             columns = [product.of(dZ) for dZ in delta.terms]
-            found = self.fitted(block, columns, extras)
+            found = self.fitted(block, columns, extras, unsure_of(delta, product))
             if found is not None:
                 delta = settled(delta, found.eta)
                 yield found._replace(delta=delta, product=product.made, text=product.text)
@@ -259,13 +259,16 @@ class Hypotheses:
         parts = [product.some(dZ, index) for dZ in delta.terms]
         parts += [np.ravel(column)[index] for _, column in extras]
         noise, blur = self.noise[block.name], self.blur.get(block.name, 0.0)
-        return fit(np.ravel(g)[index], parts, noise, self.eps, blur, margin=10.0) is not None
+        unsure = unsure_of(delta, product)
+        return fit(np.ravel(g)[index], parts, noise, self.eps, blur, 10.0, unsure) is not None
 
-    def fitted(self, block: Block, columns: list[Array], extras: Extras) -> Match | None:
+    def fitted(
+        self, block: Block, columns: list[Array], extras: Extras, unsure: float = UNSURE
+    ) -> Match | None:
         """The match of a gradient with ``columns`` and ``extras``, or None."""
         noise, blur = self.noise[block.name], self.blur.get(block.name, 0.0)
         parts = [*columns, *(column for _, column in extras)]
-        found: Fit | None = fit(block.g, parts, noise, self.eps, blur)
+        found: Fit | None = fit(block.g, parts, noise, self.eps, blur, unsure=unsure)
         if found is None:
             return None
         n, eta = len(columns), None
@@ -284,16 +287,14 @@ class Hypotheses:
         )
 
 
+def unsure_of(delta: Delta, product: Product) -> float:
+    """Only the right formula may explain what is half rounding: else a wrong one would."""
+    return UNSURE if delta.made or product.made else 1.0
+
+
 def settled(delta: Delta, eta: float | None) -> Delta:
     """``delta`` with its unknown eta filled in."""
     if eta is None:
         return delta
     lines = (f"{delta.lines[0]} and lr = {eta:.6g}", *delta.lines[1:])
     return delta._replace(terms=(delta.terms[0] - eta * delta.terms[1],), lines=lines)
-
-
-def same_shape(g: Array, shape: tuple[int, ...]) -> bool:
-    """Whether ``g`` has ``shape``, up to axes of length 1; a flat vector will do for any."""
-    squeezed = tuple(n for n in shape if n != 1)
-    mine = tuple(n for n in np.shape(g) if n != 1)
-    return mine == squeezed or (np.ndim(g) == 1 and mine == (int(np.prod(squeezed)),))

@@ -11,7 +11,7 @@ from ..types import Array
 from .deltas import Choice, Made, other_samples
 from .trace import Trace
 
-__all__ = ["Product", "bias_products", "weight_products"]
+__all__ = ["Product", "bias_products", "same_shape", "weight_products"]
 
 
 class Product(NamedTuple):
@@ -142,3 +142,10 @@ def bias_products(t: Trace, l: int, n_mistakes: int) -> Iterator[Product]:
     for name, shape, of, text in ways:
         if (name is not None) == n_mistakes:
             yield Product(() if name is None else (Made(name, l),), shape, of, text)
+
+
+def same_shape(g: Array, shape: tuple[int, ...]) -> bool:
+    """Whether ``g`` has ``shape``, up to axes of length 1; a flat vector will do for any."""
+    squeezed = tuple(n for n in shape if n != 1)
+    mine = tuple(n for n in np.shape(g) if n != 1)
+    return mine == squeezed or (np.ndim(g) == 1 and mine == (int(np.prod(squeezed)),))

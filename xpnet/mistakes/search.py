@@ -10,7 +10,8 @@ import numpy as np
 from ..types import Array
 from .deltas import Delta, Made
 from .fit import fit
-from .hypotheses import Block, Hypotheses, Match, same_shape
+from .hypotheses import Block, Hypotheses, Match
+from .products import same_shape
 from .trace import derivative
 from .truth import error_at
 
