@@ -306,6 +306,23 @@ def test_classes_may_be_more_than_the_labels_show(train, tmp_path):
     assert load(tmp_path / "model").network.n_out == 5
 
 
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ((1, 2), "no sample is of class 0, for which the network has an output, too: number them"),
+        ((0, 2), "no sample is of class 1, for which the network has an output, too\n"),
+        ((2, 5), "no sample is of 4 of 6 classes"),
+        ((0, 1), None),
+    ],
+)
+def test_classes_without_a_sample_are_remarked(invoke, tmp_path, labels, says):
+    X, y = two_blobs()
+    path = table(tmp_path / "t.csv", X, np.asarray(labels)[y.astype(int)])
+    code, _, err = invoke("train", "--data", path, *FAST)
+    assert code == 0
+    assert f"{path}: {says}" in err if says else err == ""
+
+
 def test_mnist_is_prepared_the_same_way(invoke, tmp_path, trained_on):
     how = ["--standardise", "--class-weights", "balanced", "--save", tmp_path / "m"]
     code, _, err = invoke("train", *FAST, *how)

@@ -178,6 +178,8 @@ def test_forward_outside_training_drops_nothing():
     [
         (lambda: xpnet.Network(5, []), "at least one layer"),
         (lambda: xpnet.Network(5, [xpnet.Dropout(0.5)]), "at least one layer"),
+        (lambda: xpnet.Network(5, xpnet.Dense(1)), r"must be a list such as \[Dense\(10\)\]"),
+        (lambda: xpnet.Network(5, ["dense"]), r"not \['dense'\]"),
         (lambda: xpnet.Network(0, [xpnet.Dense(1)]), "input must be a whole number"),
         (lambda: xpnet.mlp(5), "at least one layer"),
         (lambda: xpnet.mlp(5, 0), "Dense layer must be a whole number"),

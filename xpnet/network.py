@@ -60,6 +60,8 @@ class Network:
 
     def __init__(self, n_in: int, layers: Sequence[Layer]) -> None:
         object.__setattr__(self, "n_in", check_count("the width of the input", n_in))
+        if not isinstance(layers, Sequence) or not all(hasattr(p, "forward") for p in layers):
+            raise UsageError(f"layers must be a list such as [Dense(10)], not {layers!r}")
         object.__setattr__(self, "layers", tuple(layers))
         if not any(layer.shapes(1) for layer in self.layers):
             raise UsageError(

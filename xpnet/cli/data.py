@@ -21,7 +21,7 @@ from ..errors import (
 from ..hyperparameters import Hyperparameters
 from ..spec import Spec
 from ..types import NumpyArray
-from .options import Command, Number
+from .options import Command, Number, remark
 from .sources import LABEL_COLUMN, MNIST, describe_data, read_data, refusing_data
 
 __all__ = ["Prepared", "prepare_data", "preparing"]
@@ -127,6 +127,8 @@ def prepare_data(
     n_out = output_count(train, loss, classes, what)
     with refusing_data(what):
         train.check(train.X.shape[1], n_out, hp.loss)
+    if loss == "softmax_xent" and classes is None:
+        remark_absent(train.y, n_out, what)
     if test_split:
         if test is not None:
             raise UsageError(f"--test-split: {what} has a test part of its own")
@@ -178,6 +180,17 @@ def output_count(train: Dataset, loss: str, classes: int | None, what: str) -> i
             "0, 1, 2, ..., or train on real targets with --loss mse"
         )
     return classes or found
+
+
+def remark_absent(y: NumpyArray, n_out: int, what: str) -> None:
+    """Say so where labels y (n,) are of some of the classes 0 to n_out - 1 only."""
+    if y.ndim != 1:
+        return
+    absent = np.setdiff1d(np.arange(n_out), y)
+    if len(absent):
+        from_1 = ": number them from 0" if absent.tolist() == [0] else ""
+        of = f"class {absent[0]}" if len(absent) == 1 else f"{len(absent)} of {n_out:,} classes"
+        remark(f"{what}: no sample is of {of}, for which the network has an output, too{from_1}")
 
 
 def named_count(found: int, classes: int | None, what: str) -> int:
