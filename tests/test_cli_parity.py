@@ -11,7 +11,9 @@ from commands import lines_of, passes, refused, the_error
 import xpnet
 from xpnet import Huber, Model, SoftmaxCrossEntropy, cli, mlp, save
 from xpnet.backends.numpy import NumpyOps
+from xpnet.checks.compare import Row
 from xpnet.cli import subject as subject_module
+from xpnet.cli.parity import print_table
 
 BOTH = ["--backends", "numpy,array-api-strict"]
 NUMPY = ["--backends", "numpy"]
@@ -90,12 +92,23 @@ def fault(monkeypatch):
 
 def test_the_table_has_a_column_per_backend_and_ends_with_the_number_of_checks(parity):
     out = passes(parity())
-    header = next(line for line in out.splitlines() if "tolerance" in line)
+    header = next(line for line in out.splitlines() if "limit" in line)
     assert "numpy on cpu" in header
     assert "array-api-strict on cpu" in header
-    assert {"float32", "float64"} <= set(out.split())
+    titles = [line.strip() for line in out.splitlines() if line.startswith("float")]
+    assert titles == ["float32", "float64"], "a table each"
     assert re.fullmatch(r"\d+ checks, 0 failed", out.splitlines()[-1])
     assert "primitives (" in out
+
+
+def test_five_backends_fit_on_a_terminal(capsys, monkeypatch):
+    """Every figure is whole, and so is the frame."""
+    monkeypatch.setenv("COLUMNS", "80")
+    places = [f"{name} on cpu" for name in ("numpy", "numba", "torch", "jax", "array-api-strict")]
+    rows = [Row("primitives", place, 1.2e-7, 1e-6, "because", 1.0, True, "") for place in places]
+    print_table([("float32", row) for row in rows], show_all=False)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "1e-06" in line)
+    assert line.split("│")[2:] == [" 1e-06 ", *[" 1.2e-07 "] * 5, ""]
 
 
 def test_all_shows_every_check(parity):

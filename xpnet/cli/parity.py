@@ -105,25 +105,13 @@ def checked(subject: Subject, place: Backend, dtype: str) -> Iterator[Row]:
 
 
 def print_table(rows: list[tuple[str, Row]], show_all: bool) -> None:
-    """The worst error of each kind of check, or of each check, on every backend."""
-    places = list(dict.fromkeys(row.backend for _, row in rows))
-    table = Table("dtype", Column("check", min_width=len("primitives")), "tolerance", *places)
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for dtype, row in rows:
-        groups[dtype, row.check if show_all else kind_of(row)].append(row)
-    for (dtype, name), group in groups.items():
-        cells = []
-        for place in places:
-            mine = [row for row in group if row.backend == place]
-            cells.append(verdict(mine))
-        count = max(sum(row.backend == place for row in group) for place in places)
-        title = f"{name} ({count})" if count > 1 else name
-        table.add_row(dtype, escape(title), f"{group[0].tolerance:.0e}", *cells)
+    """For each dtype the worst error of each kind of check, or of each check, on every backend."""
     console = Console()
-    console.print(table)
+    for dtype in dict.fromkeys(dtype for dtype, _ in rows):
+        console.print(table([row for d, row in rows if d == dtype], dtype, show_all))
     reasons = {(row.tolerance, row.reason) for _, row in rows if row.tolerance}
-    for tolerance, reason in sorted(reasons):
-        click.echo(f"{tolerance:.0e}: {reason}")
+    for limit, reason in sorted(reasons):
+        click.echo(f"{limit:.0e}: {reason}")
     for dtype, row in rows:
         if not row.passed:
             note = f"; {row.note}" if row.note else ""
@@ -131,6 +119,27 @@ def print_table(rows: list[tuple[str, Row]], show_all: bool) -> None:
                 f"FAIL {row.backend}, {dtype}, {row.check}: error {row.error:.1e} "
                 f"({row.ulps:.1f} ulp) above {row.tolerance:.0e}{note}"
             )
+
+
+def table(rows: list[Row], dtype: str, show_all: bool) -> Table:
+    """The rows of one dtype: narrow enough for five backends on a terminal of 80 columns."""
+    places = list(dict.fromkeys(row.backend for row in rows))
+    check = Column("check", min_width=len("primitives"))
+    width = None if len(places) < 5 else len("1.2e-07")
+    errors = [Column(place, overflow="fold", width=width) for place in places]
+    table = Table(check, "limit", *errors, title=dtype, title_justify="left")
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.check if show_all else kind_of(row)].append(row)
+    for name, group in groups.items():
+        cells = []
+        for place in places:
+            mine = [row for row in group if row.backend == place]
+            cells.append(verdict(mine))
+        count = max(sum(row.backend == place for row in group) for place in places)
+        title = f"{name} ({count})" if count > 1 else name
+        table.add_row(escape(title), f"{group[0].tolerance:.0e}", *cells)
+    return table
 
 
 def verdict(rows: list[Row]) -> str:
