@@ -14,6 +14,7 @@ from ..losses import LOSSES
 from ..spec import describe
 from .options import FILE, Name, common, emit, place_of, remark, where
 from .parts import PARTS, part_of_training
+from .per_class import confusion, print_classes
 from .sources import MNIST, read_data, refusing_data, sources
 
 __all__ = ["evaluate"]
@@ -28,11 +29,18 @@ __all__ = ["evaluate"]
     help="The samples that the training had as this part, given the same data: those of its "
     "--validation-split or --test-split, or those it learnt from.",
 )
+@click.option(
+    "--per-class",
+    is_flag=True,
+    help="Also show of each class how many are right; with --json, the matrix of what was taken "
+    "for what.",
+)
 @where
 @common
 def evaluate(
     model: Path,
     part: str | None,
+    per_class: bool,
     backend: str,
     device: str | None,
     threads: int | None,
@@ -60,6 +68,11 @@ def evaluate(
     samples = dataclasses.replace(chosen, scale=scale, shift=shift)
     with refusing_data(str(source["data"] or MNIST)):
         result = evaluation.evaluate(network, place.asarray(theta), samples, loss, say=remark)
+        matrix = None
+        if per_class:
+            inputs = samples.X, samples.scale, samples.shift
+            outputs = evaluation.predictions(network, place.asarray(theta), *inputs)
+            matrix = confusion(loss, samples.y, outputs)
     if as_json:
         emit(
             event="result",
@@ -71,9 +84,12 @@ def evaluate(
             part=part,
             samples=result.n,
             parameters=network.n_parameters,
+            **({} if matrix is None else {"confusion": matrix.tolist()}),
         )
     else:
         accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:.2%}, "
         what = "samples" if source["data"] or part else "test images"
         what += f" of the {part} part" if part else ""
         click.echo(f"{model}: {accuracy}loss {result.loss:.4f} on {result.n:,} {what}")
+        if matrix is not None:
+            print_classes(matrix, names)
