@@ -89,3 +89,8 @@ def test_every_error_is_an_xpnet_error_with_its_exit_code(cls, bases, exit_code)
     assert cls.__bases__ == bases
     assert issubclass(cls, XpnetError)
     assert cls("what").exit_code == exit_code
+
+
+@pytest.mark.parametrize(("name", "near"), [("Relu", "relu"), ("ELU", "elu"), ("rleu", "relu")])
+def test_a_name_in_other_letters_is_the_nearest(name, near):
+    assert errors.did_you_mean(name, ["elu", "gelu", "relu"]) == f"did you mean {near!r}?"

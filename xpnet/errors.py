@@ -70,7 +70,8 @@ class OutOfDeviceMemoryError(XpnetError, MemoryError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Say which of the ``known`` names is nearest, or list them all."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    lower = [k for k in known if k.lower() == name.lower()]
+    near = lower or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
 
 

@@ -134,8 +134,9 @@ def figures(name: str, loss: float, accuracy: float | None) -> str:
 
 
 def describe_result(result: dict[str, Any]) -> str:
+    epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
     lines = [
-        f"{result['parameters']:,} parameters trained for {result['epochs']} epochs in "
+        f"{result['parameters']:,} parameters trained for {epochs} in "
         f"{result['seconds']:.1f} s on {result['backend']} ({result['device']}, {result['dtype']})"
     ]
     if result["test_loss"] is not None:
