@@ -163,7 +163,7 @@ class StandIn(Backend):
 
 
 def leaves(state):
-    return [state.theta, *state.slots, *state[2:]]
+    return [state.theta, *state.slots, *state.counters]
 
 
 def poison(array):

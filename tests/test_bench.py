@@ -329,7 +329,7 @@ def test_an_epoch_is_all_passes_over_all_samples(backend):
     engine = Engine(part, xpnet.backends.get(backend))
     engine.epoch()
     assert engine.run.epoch == 3
-    assert int(np.asarray(engine.backend.to_numpy(engine.run.state.t))[0]) == 9
+    assert int(np.asarray(engine.backend.to_numpy(engine.run.state.counters.t))[0]) == 9
     engine.epoch()
     rival = Rival(part, "textbook")
     rival.epoch()

@@ -25,6 +25,8 @@ from xpnet.checks.cases import call, convert, leaves, overrides, primitive_cases
 from xpnet.checks.compare import TOLERANCES, relative_error
 from xpnet.errors import BackendError
 from xpnet.ops import Ops
+from xpnet.state import State
+from xpnet.types import Counters
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="the simulator needs g++")
 
@@ -124,14 +126,6 @@ def test_a_null_pointer_is_eight_bytes_of_zero(monkeypatch, memory):
 # ---- capturing, with a stream that only remembers what was called -----------------------------
 
 
-class Count(NamedTuple):
-    """A state: theta, slots and what is small."""
-
-    theta: np.ndarray
-    slots: tuple
-    t: np.ndarray
-
-
 class Order(NamedTuple):
     """A feed."""
 
@@ -199,10 +193,15 @@ def counting(state, feed):
     """A step that adds 1 to theta, in place, and to t."""
     counting.calls += 1
     state.theta[...] += 1
-    return state._replace(t=state.t + 1)
+    return one_later(state)
 
 
 counting.calls = 0
+
+
+def one_later(state):
+    counters = state.counters
+    return state._replace(counters=counters._replace(t=counters.t + 1))
 
 
 def refuse(stream):
@@ -210,9 +209,8 @@ def refuse(stream):
 
 
 def start():
-    return Count(np.zeros(2), (), np.zeros(1, np.int32)), Order(
-        np.ones(2), np.arange(3), np.ones(3)
-    )
+    counters = Counters(*(np.zeros(1, np.int32) for _ in Counters._fields))
+    return State(np.zeros(2), (), counters), Order(np.ones(2), np.arange(3), np.ones(3))
 
 
 def test_a_captured_step_is_replayed_and_not_run(fake_cuda):
@@ -234,7 +232,7 @@ def test_many_steps_are_replayed_as_one_graph(fake_cuda):
 def test_the_memory_of_a_graph_goes_with_it(fake_cuda):
     def step(state, feed):
         state = counting(state, feed)
-        FakePool.arrays.append(weakref.ref(state.t))
+        FakePool.arrays.append(weakref.ref(state.counters.t))
         return state
 
     captured = CapturedStep(step)
@@ -248,7 +246,7 @@ def test_the_memory_of_a_graph_goes_with_it(fake_cuda):
 
 def test_what_went_wrong_first_is_what_is_said(fake_cuda, monkeypatch):
     def breaks(state, feed):
-        if state.t[0] >= 2:
+        if state.counters.t[0] >= 2:
             raise RuntimeError("the reason")
         return counting(state, feed)
 
@@ -284,7 +282,7 @@ def test_what_cannot_be_captured_runs_call_by_call_after_one_warning(fake_cuda, 
         state = step.many(state, feed, 7)
     state = step.many(state, feed, 4)  # warnings are errors here: there is no second one
     assert state.theta.tolist() == [11, 11]
-    assert state.t.tolist() == [11]
+    assert state.counters.t.tolist() == [11]
     assert FakeGraph.launched == []
 
 
@@ -293,7 +291,7 @@ def test_results_that_lie_elsewhere_are_put_in_their_places(fake_cuda, monkeypat
 
     def step(state, feed):
         slots = tuple(slot + 2 for slot in state.slots)
-        return state._replace(theta=state.theta + 1, slots=slots, t=state.t + 1)
+        return one_later(state)._replace(theta=state.theta + 1, slots=slots)
 
     monkeypatch.setattr(FakeStream, "begin_capture", refuse)
     state, feed = start()
@@ -301,7 +299,7 @@ def test_results_that_lie_elsewhere_are_put_in_their_places(fake_cuda, monkeypat
         state = CapturedStep(step).many(state._replace(slots=(np.zeros(2),)), feed, 7)
     assert state.theta.tolist() == [7, 7]
     assert state.slots[0].tolist() == [14, 14]
-    assert state.t.tolist() == [7]
+    assert state.counters.t.tolist() == [7]
 
 
 # ---- branches of a graph ---------------------------------------------------------------------

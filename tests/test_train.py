@@ -162,7 +162,8 @@ def test_a_host_read_in_a_segment_is_noticed(read):
 def test_float32_training_needs_no_float64(hp):
     """On this device any float64 array raises; ours must not make one on the way."""
     run = train(guarded("no_float64"), **hp)
-    arrays = [run.state.theta, *run.state.slots, run.state.loss_sum, run.state.weight_sum]
+    theta, slots, counters = run.state
+    arrays = [theta, *slots, counters.loss_sum, counters.weight_sum]
     assert {a.dtype for a in arrays} == {np.dtype("float32")}
 
 
@@ -193,9 +194,9 @@ def test_an_epoch_sees_every_sample_once(backend, n, batch_size):
     class Counting(Backend):
         def loop(self, step, state, data, k):
             for _ in range(k):
-                position = int(backend.to_numpy(state.position)[0])
+                position = int(backend.to_numpy(state.counters.position)[0])
                 state = step(state, data)
-                after = int(backend.to_numpy(state.position)[0])
+                after = int(backend.to_numpy(state.counters.position)[0])
                 seen[backend.to_numpy(data.order)[position:after]] += 1
             return state
 
@@ -203,7 +204,21 @@ def test_an_epoch_sees_every_sample_once(backend, n, batch_size):
     counting.to_numpy, counting.asarray = backend.to_numpy, backend.asarray
     run = train(counting, network=network, data=data, **hp)
     assert (seen == 1).all()
-    assert int(run.state.t[0]) == -(-n // min(batch_size, n))
+    assert int(run.state.counters.t[0]) == -(-n // min(batch_size, n))
+
+
+def test_each_step_has_masks_of_its_own():
+    seen = []
+
+    class Watched(xpnet.Dropout):
+        def forward(self, ops, p, x, noise):
+            seen.append((int(noise.t[0]), noise.rows.tolist()))
+            return super().forward(ops, p, x, noise)
+
+    network = xpnet.Network(20, [Watched(0.2), xpnet.Dense(3)])
+    train(backends.get("numpy"), network, digits(150), reference=True)
+    rows = [32, 32, 32, 32, 22]
+    assert seen == [(t, list(range(m))) for t, m in enumerate(rows + rows)]
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
@@ -367,8 +382,8 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(backend):
     step = int(str(caught.value).split("step ")[1].split()[0])
     numpy = backends.get("numpy")
     state, first_bad = train_steps(numpy, step, **hp), step
-    assert int(state.first_bad_step[0]) == first_bad
-    assert int(train_steps(numpy, step - 1, **hp).first_bad_step[0]) == 0
+    assert int(state.counters.first_bad_step[0]) == first_bad
+    assert int(train_steps(numpy, step - 1, **hp).counters.first_bad_step[0]) == 0
 
 
 def train_steps(backend, n, **hp):

@@ -25,7 +25,7 @@ from .network import DTYPES, Network, check_theta
 from .spec import Spec, build, describe, network_from_spec, network_spec
 from .state import Report, Run, State, initial_state
 from .tensorfile import read, refusing, write
-from .types import Array, Loss, NumpyArray
+from .types import Array, Counters, Loss, NumpyArray
 
 __all__ = ["Checkpoint", "Model", "load", "load_checkpoint", "save", "save_checkpoint"]
 
@@ -211,12 +211,13 @@ def report_from_json(spec: Spec) -> Report:
 
 def state_tensors(state: State) -> dict[str, NumpyArray]:
     """The training state by name: ``state.theta``, ``state.slots.0``, ``state.t``, ..."""
-    named = {f"state.{name}": a for name, a in state._asdict().items() if name != "slots"}
-    return {**named, **{f"state.slots.{i}": slot for i, slot in enumerate(state.slots)}}
+    slots = {f"slots.{i}": slot for i, slot in enumerate(state.slots)}
+    named = {"theta": state.theta, **state.counters._asdict(), **slots}
+    return {f"state.{name}": array for name, array in named.items()}
 
 
 def state_from(tensors: Mapping[str, NumpyArray]) -> State:
     n_slots = sum(name.startswith("state.slots.") for name in tensors)
     slots = tuple(tensors[f"state.slots.{i}"] for i in range(n_slots))
-    named = {name: tensors[f"state.{name}"] for name in State._fields if name != "slots"}
-    return State(slots=slots, **named)
+    counters = Counters(*(tensors[f"state.{name}"] for name in Counters._fields))
+    return State(tensors["state.theta"], slots, counters)

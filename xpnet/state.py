@@ -14,7 +14,7 @@ from .backends import Backend
 from .evaluation import Evaluation
 from .hyperparameters import Hyperparameters
 from .network import Network
-from .types import Array
+from .types import Array, Counters
 
 __all__ = [
     "Report",
@@ -36,17 +36,12 @@ Tree = TypeVar("Tree")
 class State(NamedTuple):
     """All that changes from step to step: distinct arrays on the device, donated to each step.
 
-    ``theta`` (n_theta,), the optimizer's ``slots``, and one by one the fields of ``Counters``.
+    ``theta`` and each of the optimizer's ``slots`` are (n_theta,).
     """
 
     theta: Array
     slots: tuple[Array, ...]
-    t: Array
-    position: Array
-    loss_sum: Array
-    weight_sum: Array
-    n_correct: Array
-    first_bad_step: Array
+    counters: Counters
 
 
 class Report(NamedTuple):
@@ -97,9 +92,9 @@ def report(
     backend: Backend, run: Run, classifies: bool, evaluation: Evaluation | None = None
 ) -> Report:
     """The Report of the running epoch so far. Waits for the device."""
-    position, loss_sum, weight_sum, n_correct = (
+    _, position, loss_sum, weight_sum, n_correct, _ = (
         backend.to_numpy(a).item()  # sync: the figures are wanted
-        for a in (run.state.position, run.state.loss_sum, run.state.weight_sum, run.state.n_correct)
+        for a in run.state.counters
     )
     return Report(
         epoch=run.epoch + 1,
@@ -132,9 +127,8 @@ def end_epoch(backend: Backend, run: Run, report: Report) -> Run:
 def initial_state(network: Network, hp: Hyperparameters) -> State:
     """The state before the first step, on the host."""
     theta = network.init(hp.seed, hp.dtype)
-    return State(
-        theta=theta,
-        slots=tuple(np.zeros_like(theta) for _ in range(hp.optimizer.n_slots)),
+    slots = tuple(np.zeros_like(theta) for _ in range(hp.optimizer.n_slots))
+    counters = Counters(
         t=np.zeros(1, np.int32),
         position=np.zeros(1, np.int32),
         loss_sum=np.zeros((), hp.dtype),
@@ -142,17 +136,15 @@ def initial_state(network: Network, hp: Hyperparameters) -> State:
         n_correct=np.zeros((), np.int32),
         first_bad_step=np.zeros(1, np.int32),
     )
+    return State(theta, slots, counters)
 
 
 def begin_epoch(backend: Backend, state: State) -> State:
     """``state`` with the running epoch's position and sums at 0."""
-    zeros = backend.xp.zeros_like
-    return state._replace(
-        position=zeros(state.position),
-        loss_sum=zeros(state.loss_sum),
-        weight_sum=zeros(state.weight_sum),
-        n_correct=zeros(state.n_correct),
-    )
+    counters = state.counters
+    zeros = Counters(*map(backend.xp.zeros_like, counters))
+    begun = zeros._replace(t=counters.t, first_bad_step=counters.first_bad_step)
+    return state._replace(counters=begun)
 
 
 def map_arrays(f: Callable[[Array], Array], tree: Any) -> Any:

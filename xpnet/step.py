@@ -13,7 +13,7 @@ from .hyperparameters import Hyperparameters
 from .network import Network, one_over
 from .ops import Ops
 from .state import State
-from .types import Array, Counters, Feed, Noise
+from .types import Array, Feed, Noise
 
 __all__ = ["TrainingStep", "descend"]
 
@@ -35,14 +35,13 @@ class TrainingStep:
         xp = ops.xp
 
         def step(state: State, feed: Feed) -> State:
-            theta, slots, *counts = state
-            counters = Counters(*counts)
-            lr = ops.window(feed.lr, state.t, 1)
+            theta, slots, counters = state
+            lr = ops.window(feed.lr, counters.t, 1)
             if feed.weight is None:
                 weight, weight_sum = None, float(batch_size)
                 scale: Array | float = 1.0 / batch_size
             else:
-                index = ops.window(feed.order, state.position, batch_size)
+                index = ops.window(feed.order, counters.position, batch_size)
                 weight = ops.take(feed.weight, index)
                 weight_sum = xp.sum(weight)
                 scale = one_over(xp, weight_sum)
@@ -59,13 +58,13 @@ class TrainingStep:
                     hp.loss,
                     weight=None if weight is None else weight[start:stop],
                     scale=scale,
-                    noise=Noise(hp.seed, state.t, ops.rows(start, m)),
+                    noise=Noise(hp.seed, counters.t, ops.rows(start, m)),
                 )
                 g = g_part if m == batch_size else ops.add(g, g_part)
                 counted = weight_sum if start == 0 else 0.0  # once, not with every part
                 counters = ops.count(counters, loss, counted, m, stop == batch_size)
             theta, slots = descend(ops, network, hp, theta, g, slots, counters.t, lr)
-            return State(theta, slots, *counters)
+            return State(theta, slots, counters)
 
         return step
 

@@ -147,11 +147,11 @@ def place_data(
 
 def check_finite(backend: Backend, state: State, epoch_steps: int) -> None:
     """Raise TrainingError where the loss or the weights have become NaN or infinite."""
-    bad = backend.to_numpy(state.first_bad_step).item()  # sync: the segment is over
+    bad = backend.to_numpy(state.counters.first_bad_step).item()  # sync: the segment is over
     finite = backend.xp.all(backend.xp.isfinite(state.theta))
     if not bad and backend.to_numpy(finite).item():  # sync: as above
         return
-    bad = bad or backend.to_numpy(state.t).item()  # sync: as above
+    bad = bad or backend.to_numpy(state.counters.t).item()  # sync: as above
     epoch, step = divmod(bad - 1, epoch_steps)
     raise TrainingError(
         f"the loss is no longer finite at step {bad} (step {step + 1} of epoch {epoch + 1}): "

@@ -48,7 +48,7 @@ def same_bits(a: State, b: State) -> list[str]:
     """The names of what is not equal bit for bit in two states on the host."""
     named = [("theta", a.theta, b.theta)]
     named += [(f"slot {k}", *pair) for k, pair in enumerate(zip(a.slots, b.slots, strict=True))]
-    named += [(name, getattr(a, name), getattr(b, name)) for name in ("t", "first_bad_step")]
+    named += zip(a.counters._fields, a.counters, b.counters, strict=True)
     return [name for name, x, y in named if np.asarray(x).tobytes() != np.asarray(y).tobytes()]
 
 

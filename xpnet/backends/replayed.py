@@ -12,7 +12,7 @@ from ..activations import ACTIVATIONS, activation
 from ..layers import LAYERS
 from ..losses import LOSSES
 from ..optim import OPTIMIZERS
-from ..types import Array
+from ..types import Array, Counters
 from .backend import ManySteps
 
 __all__ = ["ReplayedStep", "is_ours"]
@@ -70,8 +70,8 @@ class ReplayedStep(ManySteps):
         if not self.works_on(state, feed):
             self.state, self.feed, self.settled, self.recorded = state, feed, 0, False
         if self.recorded:
-            places = *self.state[2:], self.feed.order, self.feed.lr
-            for place, array in zip(places, (*state[2:], feed.order, feed.lr), strict=True):
+            places = *self.state.counters, self.feed.order, self.feed.lr
+            for place, array in zip(places, (*state.counters, feed.order, feed.lr), strict=True):
                 if array is not place:
                     place[...] = array
         else:
@@ -82,8 +82,7 @@ class ReplayedStep(ManySteps):
             n -= settling
             if n == 0:
                 return state
-            small = map(self.copy, state[2:])
-            self.state = type(state)(state.theta, state.slots, *small)
+            self.state = state._replace(counters=Counters(*map(self.copy, state.counters)))
             self.feed = feed._replace(order=self.copy(feed.order), lr=self.copy(feed.lr))
             n -= self.record()
             self.recorded = True

@@ -73,7 +73,8 @@ class Engine:
         n_steps = len(workload.batches)
         step = max(0, n_steps - 2)
         position = np.full(1, step * workload.batch_size, np.int32)
-        state = initial_state(self.network, hp)._replace(position=position)
+        state = initial_state(self.network, hp)
+        state = state._replace(counters=state.counters._replace(position=position))
         warm = run(Run(state, 0, step, n_steps, 1.0, ()))
         del state
         while next(warm).step:

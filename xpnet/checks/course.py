@@ -60,7 +60,7 @@ def compare_tracks(check: str, exact: Track, ours: Track, dtype: str) -> Row:
     figures = []
     for track in (ours, exact):
         state = to_host(track.backend, track.state)
-        mean_loss = np.asarray(state.loss_sum / state.weight_sum)
+        mean_loss = np.asarray(state.counters.loss_sum / state.counters.weight_sum)
         figures.append((state.theta, mean_loss))
     (theta, loss), (exact_theta, exact_loss) = figures
     tolerance = TOLERANCES["course", dtype]

@@ -49,13 +49,14 @@ def find_origin(
         before = to_host(backend, state)
         state = source.loop(steps[size], state, step, 1)
         after = to_host(backend, state)
-        if after.first_bad_step.any() or not np.isfinite(after.theta).all():
+        if after.counters.first_bad_step.any() or not np.isfinite(after.theta).all():
             what = first_bad(network, hp, backend, before, source, size, step)
             where = f"at step {step + 1} of epoch {run.epoch + 1} {what} is the first"
             largest = f"the largest weight is {np.abs(before.theta).max():.2g} there"
             return Origin(f"{where} that is not finite; {largest}", tuple(losses))
-        weight = float(after.weight_sum - before.weight_sum)
-        losses.append(float(after.loss_sum - before.loss_sum) / weight if weight else 0.0)
+        weight = float(after.counters.weight_sum - before.counters.weight_sum)
+        loss = float(after.counters.loss_sum - before.counters.loss_sum)
+        losses.append(loss / weight if weight else 0.0)
     return None
 
 
@@ -75,7 +76,7 @@ def first_bad(
     after = to_host(backend, source.loop(build(recorder), placed, step, 1))  # type: ignore[arg-type]
     call = next((c for c in recorder.calls if not all_finite(c.result)), None)
     what = "the update of the weights" if call is None else name_of(call)
-    if not np.isfinite(after.loss_sum) and not (call and call.place.endswith("forward")):
+    if not np.isfinite(after.counters.loss_sum) and not (call and call.place.endswith("forward")):
         what = "the loss"  # which some losses compute without a primitive
     return what
 

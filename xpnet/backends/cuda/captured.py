@@ -59,8 +59,8 @@ class CapturedStep(ReplayedStep):
     def one_step(self) -> Any:
         """The step itself, whose results are then put where the next one finds them."""
         done = self.step(self.state, self.feed)
-        places = (self.state.theta, *self.state.slots, *self.state[2:])
-        results = (done.theta, *done.slots, *done[2:])
+        places = (self.state.theta, *self.state.slots, *self.state.counters)
+        results = (done.theta, *done.slots, *done.counters)
         for place, array in zip(places, results, strict=True):
             if array is not place:
                 place[...] = array

@@ -85,7 +85,8 @@ class SampleBySample(ManySteps):
                 state = self.step(state, feed)
             return state
         number = state.theta.dtype.type
-        first = state.t[0] % len(feed.lr)
+        counters = state.counters
+        first = counters.t[0] % len(feed.lr)
         m = self.build.batch_size
         buffer = (len(self.widths), m, int(self.widths.max()))
         loss_sum, n_correct, bad_step = run_steps(
@@ -96,23 +97,24 @@ class SampleBySample(ManySteps):
             self.b_at,
             feed.X,
             feed.y.reshape(-1),
-            feed.order[state.position[0] : state.position[0] + n * m],
+            feed.order[counters.position[0] : counters.position[0] + n * m],
             number(feed.scale),
             feed.lr[first : first + n],
             m,
             np.empty(buffer, state.theta.dtype),
             np.empty(buffer, state.theta.dtype),
-            number(state.loss_sum),
+            number(counters.loss_sum),
         )
-        if bad_step and not state.first_bad_step[0]:
-            state = state._replace(first_bad_step=state.t + np.int32(bad_step))
-        return state._replace(
-            t=state.t + np.int32(n),
-            position=state.position + np.int32(n * m),
+        if bad_step and not counters.first_bad_step[0]:
+            counters = counters._replace(first_bad_step=counters.t + np.int32(bad_step))
+        counters = counters._replace(
+            t=counters.t + np.int32(n),
+            position=counters.position + np.int32(n * m),
             loss_sum=np.asarray(loss_sum, state.theta.dtype),
-            weight_sum=state.weight_sum + number(n * m),
-            n_correct=state.n_correct + np.int32(n_correct),
+            weight_sum=counters.weight_sum + number(n * m),
+            n_correct=counters.n_correct + np.int32(n_correct),
         )
+        return state._replace(counters=counters)
 
     def covers(self, feed: Any) -> bool:
         """Whether the data are those that the loop can read."""

@@ -16,7 +16,7 @@ import numpy as np
 from ...activations import activation
 from ...layers import Dense
 from ...ops import Ops
-from ...types import Array
+from ...types import Array, Counters
 from ..replayed import ReplayedStep, is_ours
 from ..workspace import Workspace, WorkspaceOps
 from .in_place import IN_PLACE
@@ -131,11 +131,14 @@ class RecordedStep(ReplayedStep):
         recording = Recording()
         self.workspace.restart()
         step = self.build(self.ops(self.workspace, recording))
-        theta, slots, *small = self.state
-        slots = tuple(map(recording.wrap, slots))
-        state = type(self.state)(recording.wrap(theta), slots, *map(recording.wrap, small))
+        theta, slots, counters = self.state
+        state = self.state._replace(
+            theta=recording.wrap(theta),
+            slots=tuple(map(recording.wrap, slots)),
+            counters=Counters(*map(recording.wrap, counters)),
+        )
         done = step(state, type(self.feed)(*map(recording.wrap, self.feed)))
-        for place, array in zip(small, bare(done[2:]), strict=True):
+        for place, array in zip(counters, map(bare, done.counters), strict=True):
             if array is not place:
                 recording.note(np.copyto, place, array)  # where the next step finds it
         assert done.theta.array is theta, "the update is in place"
