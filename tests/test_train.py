@@ -294,9 +294,9 @@ def test_reports_hold_what_they_say(backend):
 
 def test_weights_of_samples_count():
     """A weight of 2 is the sample twice; a weight of 0 is no sample."""
-    data = digits(60)
-    weight = np.tile([2.0, 0.0, 1.0], 20)
-    twice = np.repeat(np.arange(60), weight.astype(int))
+    data = digits(1200)  # more than one batch of an evaluation
+    weight = np.tile([2.0, 0.0, 1.0], 400)
+    twice = np.repeat(np.arange(1200), weight.astype(int))
     network = xpnet.mlp(20, 8, 3)
     theta = network.init(0, "float64")
     weighted = xpnet.Dataset(data.X, data.y, weight=weight, scale=data.scale)

@@ -17,7 +17,7 @@ from .backends import Backend
 from .blocks import first_row_not_finite
 from .errors import DataError, UsageError, check_fraction, check_positive
 from .random import check_seed, split_order
-from .types import Array, Loss, Namespace, NumpyArray
+from .types import Array, Loss, NumpyArray
 
 __all__ = ["Dataset"]
 
@@ -151,10 +151,6 @@ class Dataset:
     def part(self, start: int, m: int) -> tuple[Dataset, int]:
         """A dataset on the device with the ``m`` samples from ``start`` on, and their first row."""
         return self, start
-
-    def weight_sum(self, xp: Namespace) -> Array:
-        """The sum of the weights, 0-d, computed by ``xp``; only for a dataset with weights."""
-        return xp.sum(self.weight)
 
     def to(self, place: Callable[[Array], Array], dtype: str) -> Dataset:
         """For training with ``dtype``, its arrays (NumPy) cast and moved by ``place``.

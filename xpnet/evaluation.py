@@ -95,15 +95,19 @@ def evaluate_on_device(
     backend: Backend, ops: Ops, network: Network, theta: Array, dataset: Dataset, loss: Loss
 ) -> Evaluation:
     """``evaluate`` for a dataset that is placed already: see ``placed``."""
-    loss_sum, n_correct, weight_sum = 0.0, 0, float(dataset.n)
+    loss_sum, n_correct = 0.0, 0
+    weight_sum: Array | float = float(dataset.n) if dataset.weight is None else 0.0
     for out, part, index in outputs(ops, network, theta, dataset):
-        weight = None if part.weight is None else ops.take(part.weight, index)
+        weight = None
+        if part.weight is not None:
+            weight = ops.take(part.weight, index)
+            weight_sum = weight_sum + ops.xp.sum(weight)
         result = loss(ops, out, ops.take(part.y, index), weight, 1.0)
         loss_sum = loss_sum + result.loss_sum
         if result.n_correct is not None:
             n_correct = n_correct + result.n_correct
     if dataset.weight is not None:
-        weight_sum = backend.to_numpy(dataset.weight_sum(ops.xp)).item()  # sync: as below
+        weight_sum = backend.to_numpy(weight_sum).item()  # sync: as below
     mean = backend.to_numpy(loss_sum).item() / weight_sum  # sync: the figures are wanted
     if not loss.classifies:
         return Evaluation(mean, None, dataset.n)

@@ -11,7 +11,7 @@ import numpy as np
 from .backends import Backend
 from .blocks import row_blocks
 from .data import Dataset, as_float, as_target, check_weight
-from .types import Array, Loss, Namespace, NumpyArray
+from .types import Loss, NumpyArray
 
 __all__ = ["HostDataset", "placed", "size"]
 
@@ -46,11 +46,6 @@ class HostDataset(Dataset):
         weight = None if self.weight is None else self.weight[rows]
         part = Dataset(self.X[rows], self.y[rows], weight, self.scale, self.shift)
         return part.to(self.backend_of_parts.asarray, self.dtype), 0
-
-    def weight_sum(self, xp: Namespace) -> Array:
-        """The sum of the weights, computed on the host."""
-        assert self.weight is not None
-        return self.weight[self.chosen].sum()
 
     def reason(self, what: str) -> str:
         """Why ``what``, such as "the samples", stay on the host, in one line."""
