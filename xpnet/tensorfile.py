@@ -25,13 +25,11 @@ __all__ = ["FORMAT", "read", "refusing", "write"]
 FORMAT = 1
 """The version of what the JSON means; files of every version up to this one can be read."""
 
-Spec = dict[str, Any]
-
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What a file with a right hash and a senseless content can make Python raise."""
 
 
-def write(path: Path, tensors: Mapping[str, NumpyArray], spec: Spec) -> None:
+def write(path: Path, tensors: Mapping[str, NumpyArray], spec: dict[str, Any]) -> None:
     """Write tensors and JSON, atomically. Raises OSError; UsageError for what JSON cannot hold."""
     arrays = {
         name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()
@@ -45,7 +43,7 @@ def write(path: Path, tensors: Mapping[str, NumpyArray], spec: Spec) -> None:
     write_atomically(path, safetensors.numpy.save(arrays, metadata))
 
 
-def read(path: Path) -> tuple[dict[str, NumpyArray], Spec]:
+def read(path: Path) -> tuple[dict[str, NumpyArray], dict[str, Any]]:
     """The tensors and the JSON of a file; only an undamaged file of ours gets through."""
     content = path.read_bytes()
     try:
