@@ -92,9 +92,10 @@ def report(
     backend: Backend, run: Run, classifies: bool, evaluation: Evaluation | None = None
 ) -> Report:
     """The Report of the running epoch so far. Waits for the device."""
-    _, position, loss_sum, weight_sum, n_correct, _ = (
+    counters = run.state.counters
+    position, loss_sum, weight_sum, n_correct = (
         backend.to_numpy(a).item()  # sync: the figures are wanted
-        for a in run.state.counters
+        for a in (counters.position, counters.loss_sum, counters.weight_sum, counters.n_correct)
     )
     return Report(
         epoch=run.epoch + 1,
@@ -141,9 +142,13 @@ def initial_state(network: Network, hp: Hyperparameters) -> State:
 
 def begin_epoch(backend: Backend, state: State) -> State:
     """``state`` with the running epoch's position and sums at 0."""
-    counters = state.counters
-    zeros = Counters(*map(backend.xp.zeros_like, counters))
-    begun = zeros._replace(t=counters.t, first_bad_step=counters.first_bad_step)
+    zeros, counters = backend.xp.zeros_like, state.counters
+    begun = counters._replace(
+        position=zeros(counters.position),
+        loss_sum=zeros(counters.loss_sum),
+        weight_sum=zeros(counters.weight_sum),
+        n_correct=zeros(counters.n_correct),
+    )
     return state._replace(counters=begun)
 
 
