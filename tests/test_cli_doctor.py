@@ -348,7 +348,8 @@ def test_the_doctor_changes_no_bit_of_the_model(invoke, tmp_path, options):
         code, _, err = invoke(*TINY, *options, *extra, "--save", path)
         assert (code, err) == (0, "")
         model = load(path)
-        digests.append((hashlib.sha256(model.theta.tobytes()).hexdigest(), model.config))
+        config = {**model.config, "machine": None}  # it tells every BLAS the tests have loaded
+        digests.append((hashlib.sha256(model.theta.tobytes()).hexdigest(), config))
     assert digests[0] == digests[1]
 
 
