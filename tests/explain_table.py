@@ -25,6 +25,7 @@ from planted import (
     identifiable,
     tolerance,
 )
+from planted_weights import WEIGHTINGS
 
 from xpnet.mistakes import Problem, explain_gradients
 
@@ -38,6 +39,9 @@ FAMILIES = {
     "dtype": {name: {"dtype": name} for name in ("float32", "float64")},
     "loss": {"declared": {"declared": True}, "open": {"declared": False}},
 }
+IN_PAIRS = tuple(name for name in MISTAKES if name not in WEIGHTINGS)
+"""Weights of the samples are looked for where nothing else is wrong."""
+
 COLUMNS = ["all", *itertools.chain(*FAMILIES.values())]
 
 
@@ -162,7 +166,7 @@ def pairs(n, seed=0):
         case = draw(i, m=(2, 64))
         rng = np.random.default_rng(i)
         try:
-            two = [choose(case, MISTAKES[j]) for j in rng.choice(len(MISTAKES), 2, replace=False)]
+            two = [choose(case, IN_PAIRS[j]) for j in rng.choice(len(IN_PAIRS), 2, replace=False)]
             gradients = backprop(case, two)
         except NotApplicableError:
             continue

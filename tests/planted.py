@@ -10,9 +10,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from planted_backprop import backprop, order
+from planted_backprop import Backprop, backprop, order
 from planted_catalogue import MISTAKES, NotApplicableError, Plant, choose, plants
 from planted_networks import Case, draw
+from planted_weights import WEIGHTINGS, weights_show
 
 __all__ = [
     "MISTAKES",
@@ -140,7 +141,8 @@ def identifiable(case, mistakes):
 
     Where a gradient is one number, every mistake in it is also a factor: named factors and
     formulas can still be told apart, a factor without a name cannot be told from anything. A
-    clipped gradient shows its limit if that is met twice and not everywhere. Where the constant of
+    clipped gradient shows its limit if that is met twice and not everywhere, weights of samples are
+    a solution of more equations than there are samples. Where the constant of
     the loss is not declared, gradients that a common positive factor makes equal are equal; where
     it is a mean, that may be one over the samples alone or over their outputs as well. What
     float32 leaves of a gradient must be more than rounding.
@@ -155,6 +157,8 @@ def identifiable(case, mistakes):
         if shapes(gradients) == shapes(correct) and same(case, gradients, Vectors([correct]))[0]:
             return False
     for plant in mistakes:
+        if plant.name in WEIGHTINGS and not weights_tell(case):
+            return False
         g = gradients.get(plant.place) if isinstance(plant.place, str) else None
         if plant.name == "wrong-factor" and g is not None and g.size == 1:
             return False
@@ -172,6 +176,14 @@ def identifiable(case, mistakes):
             if any(hit and name != single for hit, name in zip(equal, names, strict=True)):
                 return False
     return True
+
+
+@lru_cache(maxsize=8)
+def weights_tell(case):
+    """Whether the weights of the samples follow from the gradients of the last layer."""
+    with np.errstate(all="ignore"):
+        delta = Backprop(case, ()).output_delta()
+    return weights_show(case, delta, case.b[-1] is not None)
 
 
 def shows_its_limit(g):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from planted_catalogue import FACTORS, REGULARISERS, STAGE, NotApplicableError, plants
 from planted_networks import DERIVATIVES, FUNCTIONS, sigmoid, softmax
+from planted_weights import sample_weights
 
 
 def backprop(case, mistakes=()):
@@ -50,7 +51,7 @@ class Backprop:
         case, g = self.case, {}
         dZ = None
         for layer in range(case.n_layers, 0, -1):
-            dZ = self.output_delta() if dZ is None else self.hidden_delta(layer, dZ, g)
+            dZ = self.first_delta() if dZ is None else self.hidden_delta(layer, dZ, g)
             g[f"dW{layer}"] = self.weight_gradient(layer, dZ, g)
             if case.b[layer] is not None:
                 g[f"db{layer}"] = self.bias_gradient(layer, dZ, g)
@@ -64,6 +65,14 @@ class Backprop:
         return g
 
     # ---- the delta of the output layer -------------------------------------------------------
+
+    def first_delta(self):
+        """The delta of the output layer, with the weights of the samples."""
+        dZ = self.output_delta()
+        name, form = self.at("samples", self.case.n_layers)
+        if not name:
+            return dZ
+        return dZ * sample_weights(self.case, name, form).astype(dZ.dtype)[:, None]
 
     def output_delta(self):
         """C (O - Y), or for mse C 2 (O - Y) f'(Z)."""

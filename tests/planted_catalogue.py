@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from planted_networks import HIDDEN
+from planted_weights import WEIGHTINGS, weight_forms
 
 FACTORS = {
     "negated": lambda case: -1.0,
@@ -71,6 +72,7 @@ STAGES = {
         "gradient-of-mse",
         "cross-entropy-without-softmax",
     ),
+    "samples": WEIGHTINGS,
     "derivative": (
         "softmax-jacobian-diagonal",
         "derivative-missing",
@@ -163,7 +165,7 @@ def places(case, name):
         return [*weights, *biases, "all"]
     if stage in OWN:
         return weights
-    if stage in ("target", "target-rows", "prediction", "residual"):
+    if stage in ("target", "target-rows", "prediction", "residual", "samples"):
         return [L]
     if stage == "back":
         return list(range(1, L))
@@ -210,6 +212,8 @@ def delta_forms(case, name, layer):
     loss, multi = case.loss, case.k > 1
     is_softmax = case.f(layer) == "softmax"
     stage = STAGE[name]
+    if stage == "samples":
+        return weight_forms(case, name)
     if name == "labels-off-by-one":
         return ["up", "down"] if multi and (case.one_hot or loss == "softmax-xent") else []
     if name == "targets-of-another-sample":

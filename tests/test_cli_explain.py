@@ -487,6 +487,7 @@ def test_the_list_has_every_mistake(explain):
     assert titles == [
         "A constant before a gradient",
         "The product for the weights",
+        "The sum over the samples",
         "The sum for the biases",
         "The regulariser",
         "The delta of the output",

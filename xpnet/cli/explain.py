@@ -262,6 +262,7 @@ def network_text(problem: Problem) -> str:
 GROUPS = {
     "factor": "A constant before a gradient",
     "weights": "The product for the weights",
+    "samples": "The sum over the samples",
     "biases": "The sum for the biases",
     "penalty": "The regulariser",
     "output": "The delta of the output",

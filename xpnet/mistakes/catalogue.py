@@ -11,7 +11,7 @@ __all__ = ["CATALOGUE", "Mistake"]
 
 
 class Mistake(NamedTuple):
-    """A mistake; ``where`` is factor, weights, biases, penalty, output or step."""
+    """A mistake; ``where`` is factor, weights, samples, biases, penalty, output or step."""
 
     name: str
     where: str
@@ -79,6 +79,15 @@ MISTAKES = (
         "The next layer's weight gradient is handed back in place of its delta."),
     Mistake("clipped-by-value", "weights", "dW{l} = np.clip(A{p}.T @ dZ{l}, -c, c)", P,
         "Values beyond a limit are cut off, which the declared loss knows nothing of."),
+    # ---- the sum over the samples ----
+    Mistake("samples-left-out", "samples", "dW{l} = A{p}[:-1].T @ dZ{l}[:-1]", P,
+        "Some samples of the batch are left out of the sum, as by a slice that ends too early."),
+    Mistake("samples-counted-twice", "samples", "dW{l} = A{p}[i].T @ dZ{l}[i], a sample twice in i",
+        P, "Some samples count twice or more often, as if they were drawn with replacement."),
+    Mistake("weighted-by-class", "samples", "dW{l} = (w[y][:, None] * A{p}).T @ dZ{l}", P,
+        "Each sample has the weight of its class: no mistake if class weights are meant."),
+    Mistake("weighted-samples", "samples", "dW{l} = (w[:, None] * A{p}).T @ dZ{l}", P,
+        "Each sample has a weight of its own: no mistake if that is meant."),
     # ---- the sum for the biases ----
     Mistake("one-scalar-for-all-biases", "biases", "db{l} = dZ{l}.sum()", B,
         "One number for all units: axis=0 is missing (before a softmax that number is always 0)."),

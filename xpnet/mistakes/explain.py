@@ -18,6 +18,7 @@ from .problem import Problem, as_numbers, coarsest
 from .search import Search
 from .story import best_story
 from .trace import kinked, with_slope_at_0
+from .weights import weighted_story
 
 __all__ = ["explain", "explain_gradients"]
 
@@ -53,7 +54,7 @@ def explain_gradients(problem: Problem, grads: Mapping[str, Array]) -> Explanati
         cheaper = best_story(other)
         if cheaper.cost < story.cost:
             search, story = other, cheaper
-    return explanation_of(search, story)
+    return explanation_of(search, weighted_story(search, story))
 
 
 def explain(

@@ -104,6 +104,9 @@ def finding(
     equals = [" + ".join(one.names) or "correct" for one in story.equals[block.name]]
     if not mistakes:
         equals += hidden_by_the_batch(search)
+    because = reason(mistakes[0], block.layer) if mistakes else ""
+    if story.said and own and best.match.made_before and block.layer == search.t.L:
+        because = f"{because} {story.said}"
     return Finding(
         mistakes[0] if mistakes else "correct",
         mistakes,
@@ -111,7 +114,7 @@ def finding(
         best.match.residual,
         wrong,
         right,
-        reason(mistakes[0], block.layer) if mistakes else "",
+        because,
         not equals,
         tuple(equals),
     )

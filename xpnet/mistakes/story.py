@@ -16,7 +16,7 @@ from .fit import tolerance
 from .hypotheses import DEEPEST, Block, Match
 from .search import Search
 
-__all__ = ["Named", "Story", "best_story"]
+__all__ = ["Named", "Story", "Telling", "best_story", "scales"]
 
 AGAIN = 0.05
 """Cost of a mistake that another gradient has shown already; a new one costs 1."""
@@ -48,12 +48,16 @@ class Named(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What was found for every gradient for one C: the best explanation, and its equals."""
+    """What was found for every gradient for one C: the best explanation, and its equals.
+
+    ``said`` is what else the numbers say about a mistake in all of them.
+    """
 
     scale: float
     best: dict[str, Named | None]
     equals: dict[str, list[Named]]
     cost: float
+    said: str = ""
 
 
 def best_story(search: Search) -> Story:
@@ -141,8 +145,10 @@ class Telling:
             if named and named[0].cost < n + 1:
                 break
         cheapest = [one for one in named if one.cost <= named[0].cost + AGAIN / 2]
-        distinct = list({one.names: one for one in reversed(cheapest)}.values())[::-1]
-        return self.supported(distinct, block)
+        distinct: dict[tuple[str, ...], Named] = {}
+        for one in cheapest:
+            distinct.setdefault(one.names, one)
+        return self.supported(list(distinct.values()), block)
 
     def missing(self, block: Block) -> list[Named]:
         """A gradient of zeros is missing, unless it is right or has another shape."""
