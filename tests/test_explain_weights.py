@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from planted import backprop, draw
 from planted_backprop import Backprop
-from test_explain import Net, verdicts
+from test_explain import Net, sigmoid, softmax, verdicts
 
 from xpnet.mistakes import Problem, explain_gradients, weights
 from xpnet.mistakes.problem import coarsest
@@ -94,11 +94,31 @@ def test_equal_weights_are_a_factor():
     assert weighting_of(net().problem(), weighted(net(), without(7))) is not None
 
 
+def test_what_has_another_name_keeps_it():
+    """A delta that leaves the targets out is, of one output, the right one with class weights."""
+    rng = np.random.default_rng(0)
+    x, y, W = rng.normal(size=(8, 9)), np.arange(8) % 2, np.zeros((9, 1))
+    problem = Problem(x, y, [W], loss="sigmoid-bce", reduction="mean")
+    grads = {"dW1": x.T @ np.full((8, 1), 0.5) / 8}
+    assert verdicts(explain_gradients(problem, grads)) == {"dW1": "targets-missing"}
+    assert weighting_of(problem, grads).names == ("weighted-by-class",)
+
+
 def weighting_of(problem, grads):
     """What ``weights`` makes of the last layer, whatever else explains it."""
     search = Search(problem, grads, 0.0)
     equations = weights.equations_of(search, [b for b in search.blocks if b.layer == search.t.L])
     return None if equations is None else weights.weighting_of(search, equations)
+
+
+def test_a_gradient_that_is_a_little_off_has_no_weights():
+    for off, solved in ((1e-9, True), (1e-4, False)):
+        grads = weighted(net(), without(7))
+        rng = np.random.default_rng(0)
+        grads["dW2"] = grads["dW2"] * (1 + off * rng.normal(size=(5, 3)))
+        search = Search(net().problem(), grads, 0.0)
+        equations = weights.equations_of(search, search.blocks[:2])
+        assert (equations.solved(np.eye(M)) is not None) == solved
 
 
 def test_only_what_every_gradient_shows_is_told():
@@ -110,6 +130,23 @@ def test_only_what_every_gradient_shows_is_told():
         assert found["dW2"] == found["db2"] == "unexplained"
         mixed = fewer | {"db2": one["db2"]}
         assert verdicts(explain_gradients(net().problem(), mixed))["dW2"] == "unexplained"
+
+
+def test_a_sample_of_zeros_does_not_show_in_the_first_weights():
+    """Left out of XOR, (0, 0) changes everything but dW1."""
+    black = net()
+    black.x[7] = 0.0
+    problem = Problem(black.x, black.y, [black.W1, black.W2], activation="sigmoid")
+    H = sigmoid(black.x @ black.W1)
+    P = softmax(H @ black.W2)
+    black.H = H
+    delta = P - black.Y
+    right, fewer = black.back(delta), black.back(delta * without(7)[:, None])
+    for one in (fewer, fewer | {"dW1": right["dW1"]}):
+        assert verdicts(explain_gradients(problem, one)) == {
+            "dW2": "samples-left-out", "db2": "samples-left-out",
+            "dW1": "correct", "db1": "samples-left-out",
+        }  # fmt: skip
 
 
 def test_a_mistake_in_an_earlier_layer_is_named_beside_it():

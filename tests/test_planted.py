@@ -173,7 +173,7 @@ def planted(case, name, place, form=""):
 
 
 def test_the_catalogue_is_complete():
-    assert len(MISTAKES) == len(set(MISTAKES)) == 60
+    assert len(MISTAKES) == len(set(MISTAKES)) == 64
     for name in MISTAKES:
         cases = [
             small(loss, l2=l2, square=square, seed=seed)
