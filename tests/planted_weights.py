@@ -24,7 +24,8 @@ def weight_forms(case, name):
         free = case.k - (case.output == "softmax")  # of one number a wrong delta is a weight, too
         return [""] if free > 1 and case.m > 1 else []
     if name == "samples-left-out":
-        return ["last", "first", "some", "last, divided by the rest"] if case.m > 2 else []
+        forms = ["last", "first", "last, divided by the rest"] if case.m > 2 else []
+        return [*forms, "some"] if case.m > 3 else forms  # more than one sample is kept
     return ["one", "drawn with replacement"] if case.m > 2 else []
 
 

@@ -17,6 +17,7 @@ from .fit import NOISE_MARGIN, UNSURE, solve, tolerance
 from .hypotheses import Block
 from .search import Search
 from .story import Story, Telling, scales
+from .truth import correct_deltas
 
 __all__ = ["weighted_story"]
 
@@ -76,7 +77,7 @@ def weighted_story(search: Search, story: Story) -> Story:
 def told_with(search: Search, weighting: Weighting, scale: float) -> Story | None:
     """The story from the right delta of the last layer with these weights.
 
-    None where some gradient that is not zero has not got them.
+    None where some gradient that they change has not got them.
     """
     right, l = correct_output_delta(search.t), search.t.L
     made = [Made(name, l) for name in weighting.names]
@@ -86,10 +87,24 @@ def told_with(search: Search, weighting: Weighting, scale: float) -> Story | Non
     telling.shown.update(made)
     telling.known += [Delta(l, terms, (one,), lines) for one in made]
     story = telling.story()
-    for one in story.best.values():
-        if one is None or (one.match.c and made[0] not in one.match.made_before):
+    for block in search.blocks:
+        one = story.best.get(block.name)
+        shown = one is not None and (made[0] in one.match.made_before or not one.match.c)
+        if not shown and (one is None or changed(search, block, weighting.relative)):
             return None
     return story._replace(said=weighting.said)
+
+
+def changed(search: Search, block: Block, relative: Array) -> bool:
+    """Whether weights show in the right gradient: not if only samples have them whose input is 0.
+
+    All layers have the same weights, since a step back keeps the samples apart.
+    """
+    t, l = search.t, block.layer
+    more = (relative - 1.0)[:, np.newaxis] * correct_deltas(t)[l]
+    gap = t.A[l - 1].T @ more if block.kind == "W" else more.sum(axis=0)
+    size = float(np.linalg.norm(search.truth[block.name]))
+    return bool(np.linalg.norm(gap) > tolerance(search.eps) * size)
 
 
 # ---- the equations -----------------------------------------------------------------------------
@@ -134,7 +149,7 @@ class Equations(NamedTuple):
 
 
 def equations_of(search: Search, blocks: list[Block]) -> Equations | None:
-    """The equations of the last layer's ``blocks``, or None where there are fewer than weights.
+    """The equations of the last layer's ``blocks``, or None where they are too many.
 
     Any wrong delta gives numbers in the product of the spaces that the inputs and the right delta
     span: with no more dimensions than weights there are weights for each, as of one output.
@@ -149,8 +164,6 @@ def equations_of(search: Search, blocks: list[Block]) -> Equations | None:
     factors = {"W": A, "b": np.ones((t.m, 1))}
     inputs = np.column_stack([factors[block.kind] for block in blocks])
     rank = int(np.linalg.matrix_rank(inputs) * np.linalg.matrix_rank(dZ))
-    if rank < t.m:
-        return None
     columns = (inputs[:, :, np.newaxis] * dZ[:, np.newaxis, :]).reshape(t.m, -1).T
     penalty = [W.ravel() if block.kind == "W" else np.zeros(n["b"]) for block in blocks]
     regularised = l2 > 0 and any(block.kind == "W" for block in blocks)
