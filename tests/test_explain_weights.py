@@ -7,6 +7,7 @@ from planted_backprop import Backprop
 from test_explain import Net, sigmoid, softmax, verdicts
 
 from xpnet.mistakes import Problem, explain_gradients, weights
+from xpnet.mistakes.layout import Arrays, in_rows
 from xpnet.mistakes.problem import coarsest
 from xpnet.mistakes.search import Search
 from xpnet.mistakes.story import Story
@@ -165,6 +166,32 @@ def test_any_of_the_gradients_of_the_last_layer_are_enough():
     assert verdicts(explain_gradients(net().problem(), {"db2": grads["db2"]})) != {
         "db2": "samples-left-out"
     }
+
+
+@pytest.mark.parametrize(("l2", "mistakes"), [(0.1, ()), (0.05, ("doubled-l2",))])
+def test_the_penalty_has_no_weights(l2, mistakes):
+    """It stands beside the sum, right or wrong."""
+    grads = weighted(net(), without(7))
+    for name, W in (("dW1", net().W1), ("dW2", net().W2)):
+        grads[name] = grads[name] + 0.1 * W
+    found = explain_gradients(net().problem(l2=l2), grads).gradients
+    assert set(found["dW2"].mistakes) == {"samples-left-out", *mistakes}
+    assert found["db2"].mistakes == ("samples-left-out",)
+
+
+@pytest.mark.parametrize("biases", [True, False])
+def test_in_columns_and_without_biases(biases):
+    one = net()
+    if not biases:
+        one.H = sigmoid(one.x @ one.W1)
+        one.P = softmax(one.H @ one.W2)
+    grads = {n: g.T for n, g in weighted(one, without(7)).items() if biases or n[1] == "W"}
+    b = [one.b1, one.b2] if biases else [None, None]
+    turned, layout, _ = in_rows(Arrays(one.x.T, one.y, [one.W1.T, one.W2.T], b, grads))
+    assert layout.name == "columns"
+    problem = Problem(turned.x, turned.y, turned.W, turned.b, activation="sigmoid")
+    found = verdicts(explain_gradients(problem, turned.grads))
+    assert found == dict.fromkeys(grads, "samples-left-out")
 
 
 @pytest.mark.parametrize(("m", "names"), [(9, "both"), (10, "left out"), (11, "neither")])
