@@ -35,13 +35,14 @@ class CudaOps(VectorOps):
     # ---- a batch and the layers ------------------------------------------------------------
 
     def window(self, A: Array, start: Array, m: int) -> Array:
-        whole = A.dtype == np.int32
-        if not whole and not plain(A.dtype, A):
+        is_order = A.dtype == np.int32
+        if not is_order and not plain(A.dtype, A):
             return super().window(A, start, m)
         out = self.empty((m,), A.dtype)
-        real, name = (np.float32, "window_ints") if whole else (A.dtype, "window_reals")
+        real, name = (np.float32, "window_ints") if is_order else (A.dtype, "window_reals")
         arguments = (A, start, out, np.int32(m), np.int32(len(A)))
-        with nullcontext() if whole else self.launcher.aside():  # the step ends with a rate
+        # real ones are learning rates, which are not read before the end of a step
+        with nullcontext() if is_order else self.launcher.aside():
             self.launcher.launch(np.dtype(real), name, (blocks_for(m),), (THREADS,), arguments)
         return out
 
